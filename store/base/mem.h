@@ -1,0 +1,37 @@
+/* A core's memory: a budget given at init, counted, and able to fail on purpose.
+ *
+ * Cores allocate through this and nothing else, so what a peer can make us hold is bounded, and a
+ * test can fail the n-th allocation for every n. Not for threads: one budget, one owner. */
+#ifndef UNIMESH_BASE_MEM_H
+#define UNIMESH_BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mem {
+    size_t limit_bytes; /* 0: no limit */
+    size_t used_bytes;  /* what is out now, bookkeeping included */
+    size_t peak_bytes;
+    uint64_t calls;      /* allocations asked for so far */
+    uint64_t fail_at;    /* the call of this number (from 1) fails; 0: none. For tests */
+    uint64_t failed;     /* allocations refused so far, for either reason */
+};
+
+void mem_init(struct mem *m, size_t limit_bytes);
+void *mem_alloc(struct mem *m, size_t size);               /* zeroed; NULL when the budget is spent */
+void *mem_grow(struct mem *m, void *p, size_t size);       /* realloc; new bytes are not zeroed */
+void *mem_copy(struct mem *m, const void *p, size_t size); /* a copy of size bytes */
+void mem_free(struct mem *m, void *p);                     /* NULL is fine */
+
+/* uthash, bound to a budget: define UNIMESH_UTHASH before including this header, and have a
+ * `struct mem *mem` in scope wherever a HASH_ADD or HASH_DELETE stands. An addition that found no
+ * memory leaves the element out (test its hh.tbl). */
+#ifdef UNIMESH_UTHASH
+#define HASH_NONFATAL_OOM               1
+#define uthash_malloc(size)             mem_alloc(mem, size)
+#define uthash_free(p, size)            mem_free(mem, p)
+#define uthash_nonfatal_oom(element)    ((void)(element))
+#include <uthash.h>
+#endif
+
+#endif
