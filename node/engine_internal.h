@@ -1,0 +1,417 @@
+/* What the engine's files share. Each file owns a part of struct engine and says so there:
+ *
+ *   engine.c    the step, the deadline, creation, what others may read
+ *   records.c   merging what comes, publishing what is ours, what waits for the disk
+ *   peers.c     datagrams: keys, windows, SWIM's effects, gossip
+ *   sync.c      calls: hello, anti-entropy, pulls, keeping copies for others
+ *   self.c      our own node record: incarnation, room, away, leaving
+ *   apps.c      apps and their slots as the records say, and the views
+ *   planner.c   the notary: offers for empty slots, moves, copies of images
+ *   units.c     the host: admission, and each unit's state machine
+ *   commands.c  what operators ask
+ */
+#ifndef UNIMESH_NODE_ENGINE_INTERNAL_H
+#define UNIMESH_NODE_ENGINE_INTERNAL_H
+
+#define UNIMESH_UTHASH
+#include "gossip/message.h"
+#include "node/bugs.h"
+#include "node/engine.h"
+#include "placement/placement.h"
+
+enum {
+    NEVER_RETRY_MS = 1000,       /* between two tries of what failed for want of something */
+    HELLO_RETRY_MS = 1000,       /* an address of --join, until somebody answered */
+    HELLO_IDLE_MS = 30000,       /* … and afterwards, so that a healed partition is noticed */
+    HELLO_PEER_MS = 5000,        /* at most one hello a peer in this time */
+    CALL_TIMEOUT_MS = 5000,
+    KEEP_TIMEOUT_MS = 60000,     /* images take their time */
+    JOINS_MAX = 32,
+    CALLS_MAX = 64,
+    PULLS_MAX = 256,
+    KEEPS_MAX = 64,
+    COMMANDS_MAX = 256,
+    REFUSALS_MAX = 16,
+    SELF_PUBLISH_MS = 300,       /* memory in use is published at most so often */
+    HOST_FAULT_MS = 60000,       /* a host that failed an app takes it again after this */
+    COPIES_CHECK_MS = 1000,
+    MOVE_TIMEOUT_MS = 30000,
+    AWAY_LINGER_MS = 150         /* between telling that we are away and quitting */
+};
+
+#define RUN_SURROGATE     (UINT64_C(1) << 63)
+
+/* ---- peers.c ------------------------------------------------------------------------------------ */
+
+struct peer {
+    node_id node;
+    uint8_t x25519[32];
+    uint8_t send_key[SEAL_KEY_SIZE], recv_key[SEAL_KEY_SIZE];
+    bool keyed;
+    uint64_t boot;          /* the highest known, by record or by packet */
+    struct window window;
+    uint64_t hello_next_ms; /* not before */
+    /* What placement asks of its record, kept at hand. */
+    uint32_t capacity_mib, used_mib, targets, flags;
+    uint64_t room_seq;
+    bool labelled;          /* it has labels: constraints need the record */
+    /* Scratch of a planning pass (planner.c). */
+    uint32_t claimed_mib;
+    uint32_t app_units;
+    UT_hash_handle hh;
+};
+
+/* ---- records.c ---------------------------------------------------------------------------------- */
+
+struct unsynced { /* an own record that spreads once it is on disk */
+    uint64_t seq;
+    struct record_key key;
+};
+
+/* ---- apps.c ------------------------------------------------------------------------------------- */
+
+struct slot {
+    /* The winner among real claims, and the best surrogate; owner 0: none. */
+    struct slot_claim {
+        node_id owner;
+        uint64_t epoch;
+        uint32_t surrogate;
+        bool released;
+        enum unit_state state;
+        struct version spec;
+    } real, surrogate;
+    uint64_t epoch_max;      /* the highest real epoch seen in any record, or offered by us */
+    uint64_t empty_since_ms; /* 0: filled */
+    struct { /* our offer in flight, as notary or mover */
+        node_id to;          /* 0: none */
+        uint64_t epoch;
+        enum offer_kind kind;
+        bool surrogate;
+        uint64_t next_ms;
+        uint64_t client;     /* MOVE: whom to tell */
+        uint64_t until_ms;   /* MOVE: then we give up */
+    } offer;
+};
+
+struct refusal {
+    node_id node;
+    uint64_t room_seq;
+    char reason[REASON_SIZE];
+};
+
+struct app {
+    struct uid uid;
+    char name[NAME_SIZE];
+    bool dirty, deleted, shadowed, has_spec;
+    struct version spec_version;
+    uint32_t revision;
+    uint32_t memory_mib;
+    uint32_t replicas;
+    enum wanted wanted;
+    uint32_t slot_count;
+    struct slot *slots; /* slot_count of them */
+    uint32_t refusal_count, refusal_next;
+    struct refusal refusals[REFUSALS_MAX];
+    uint64_t fault_until_ms; /* this host failed it: not here before */
+    UT_hash_handle hh;
+};
+
+/* ---- units.c ------------------------------------------------------------------------------------ */
+
+enum run_state { RUN_NONE, RUN_STARTING, RUN_UP, RUN_STOPPING, RUN_ENDED /* until its end is on disk */ };
+
+struct unit_key {
+    struct uid app;
+    uint16_t slot;
+    uint8_t pad[6];
+};
+
+struct unit { /* our own claim on a slot, and what runs here for it */
+    struct unit_key key;
+    struct unit_body body;      /* as last published */
+    enum run_state run;
+    uint64_t run_started_ms;
+    uint32_t reserved_mib;
+    uint64_t claim_seq;         /* the write of the claim: nothing starts before it is on disk */
+    uint64_t end_seq;           /* RUN_ENDED: the write of the end */
+    uint64_t backoff_until_ms;
+    uint32_t failures;          /* in a row: the backoff's exponent */
+    uint64_t deadline_next_ms;  /* renew the guest's deadline then */
+    node_id answer_to;          /* an offer to accept when claim_seq is on disk; 0: none */
+    struct message_offer offer;
+    bool found;                 /* adopted, or known not to run (after the boot wait) */
+    UT_hash_handle hh;
+};
+
+struct image {
+    struct hash hash;
+    uint64_t size_bytes;
+    bool have, fetching;
+    uint32_t tries;
+    uint64_t next_ms; /* not before: after a failure */
+    char reason[REASON_SIZE];
+    UT_hash_handle hh;
+};
+
+/* ---- sync.c ------------------------------------------------------------------------------------- */
+
+enum call_purpose { PURPOSE_HELLO, PURPOSE_SYNC, PURPOSE_PUSH, PURPOSE_PULL, PURPOSE_KEEP_COMMAND,
+                    PURPOSE_KEEP_COPY };
+
+struct out_call {
+    uint64_t id; /* 0: free */
+    enum call_purpose purpose;
+    node_id node;
+    struct address address;
+    uint64_t command; /* KEEP_COMMAND: the pending command's client */
+    struct uid app;   /* KEEP_COPY */
+};
+
+struct join {
+    struct address address;
+    uint64_t next_ms;
+};
+
+struct pull {
+    node_id from;
+    struct record_key key;
+};
+
+struct keep { /* a peer's CALL_KEEP that we owe an answer */
+    uint64_t conn; /* 0: free */
+    uint64_t seq;
+    node_id from;
+    struct address from_address;
+    uint32_t image_count;
+    struct hash images[TARGET_COUNT];
+    uint64_t until_ms;
+};
+
+/* ---- commands.c --------------------------------------------------------------------------------- */
+
+struct pending { /* a command that waits for disks, ours and others' */
+    uint64_t client; /* 0: free */
+    enum command_kind kind;
+    struct uid app;
+    uint64_t seq;
+    bool durable;
+    uint32_t copies, need, asked;
+    uint64_t until_ms;
+    uint32_t revision;
+    uint32_t tried_count;
+    node_id tried[16];
+    char text[256];
+};
+
+enum stop_phase { STOP_NOT = 0, STOP_HANDING_OVER, STOP_ENDING_GUESTS, STOP_TOLD };
+
+struct engine {
+    struct mem *mem;
+    const struct crypto *crypto;
+    struct engine_config cfg;
+    struct rng root, rng;
+    struct signer signer;
+    uint64_t now, wall, started_ms; /* of this step; of the first */
+    struct effects *fx;             /* of this step */
+    struct engine_counters count;
+
+    struct swim *swim;
+    struct replica *replica;
+
+    struct peer *peers;
+    uint64_t counter;        /* packets sent in this life */
+    uint64_t gossip_next_ms; /* 0: nothing to tell */
+
+    uint64_t write_seq, durable_seq;
+    struct unsynced *unsynced; /* a ring */
+    size_t unsynced_head, unsynced_count, unsynced_size;
+    uint64_t rewrite_ms;     /* a write failed: try ours again then; 0: no */
+
+    struct out_call calls[CALLS_MAX];
+    uint64_t call_id;
+    struct join joins[JOINS_MAX];
+    uint32_t join_count;
+    struct pull pulls[PULLS_MAX];
+    uint32_t pull_count;
+    struct keep keeps[KEEPS_MAX];
+    node_id sync_peer;       /* whose root differed last */
+    uint64_t sync_next_ms;   /* no exchange before */
+    uint64_t sync_due_ms;    /* an exchange with sync_peer is due then; 0: none */
+    bool sync_busy;
+    bool synced;             /* with a peer, since the start */
+    bool ready;              /* may start and offer (placement.md, rule 3) */
+    uint32_t disk_members;   /* known from disk at the start */
+    uint64_t disk_hello_ms;
+
+    struct node_body self;   /* as last published */
+    uint64_t self_clock;
+    uint64_t self_next_ms;   /* publish then; 0: nothing to say */
+    bool self_urgent;
+    struct host_facts host;
+    uint64_t room_seq;
+    enum stop_phase stopping;
+    uint64_t stop_client;
+    uint64_t stop_until_ms;
+    bool leaving, stop_guests;
+
+    struct app *apps;
+    bool apps_dirty;
+    bool plan_all;
+    uint64_t plan_next_ms;
+    uint64_t generation_planned;
+    bool claimed_fresh;      /* peers' claimed_mib holds for this pass */
+    struct candidate *candidates;
+    size_t candidates_size;
+    node_id *stable;
+    uint32_t stable_count, stable_size;
+    uint64_t membership_changed_ms;
+    uint64_t copies_next_ms;
+
+    struct unit *units;
+    bool units_dirty;
+    uint64_t units_next_ms;
+    uint32_t reserved_mib;
+    struct image *images;
+
+    struct pending commands[COMMANDS_MAX];
+    uint32_t store_permille;
+};
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline bool bug(const struct engine *e, enum bug b)
+{
+    return (e->cfg.bugs & (uint32_t)b) != 0;
+}
+
+static inline bool version_equal(struct version a, struct version b)
+{
+    return a.clock == b.clock && a.author == b.author;
+}
+
+/* ---- records.c ---------------------------------------------------------------------------------- */
+
+enum origin { ORIGIN_DISK, ORIGIN_PEER };
+/* Merge a record and let the rest of the engine know. Normal refusals (stale) come back as errors. */
+enum err records_merge(struct engine *e, const void *bytes, size_t len, enum origin origin);
+/* Sign body under key, merge, write; it spreads once on disk. *seq: the write's. For one-writer kinds the clock
+ * is one above the copy held, else the hybrid clock. */
+enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
+                         uint64_t *seq) MUST_USE;
+void records_on_written(struct engine *e, uint64_t seq, enum err err);
+void records_tick(struct engine *e);
+uint64_t records_deadline(const struct engine *e);
+
+/* ---- peers.c ------------------------------------------------------------------------------------ */
+
+struct peer *peer_find(const struct engine *e, node_id node);
+/* A node record was merged. */
+void peers_on_node_record(struct engine *e, const struct entry *entry, enum origin origin);
+void peers_on_datagram(struct engine *e, const struct event *ev);
+void peers_run_swim(struct engine *e, const struct swim_effects *out);
+/* A signed accusation from anywhere: verified, then given to SWIM. */
+enum err peers_accuse(struct engine *e, const struct accusation *a);
+void peers_tick(struct engine *e);
+uint64_t peers_deadline(const struct engine *e);
+/* There is news: gossip soon. */
+void peers_news(struct engine *e);
+/* Send a message of its fields (already packed) and whatever news fits. */
+void peers_send(struct engine *e, node_id to, enum message_type type, const struct pack *fields);
+bool peer_alive(const struct engine *e, node_id node); /* alive, not away: can be asked for things; self is */
+bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: its claims hold; self is */
+uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
+uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
+
+/* ---- sync.c ------------------------------------------------------------------------------------- */
+
+void sync_hello_address(struct engine *e, const struct address *a);
+void sync_hello_peer(struct engine *e, node_id node);
+void sync_on_root(struct engine *e, node_id from, uint64_t root);
+void sync_want(struct engine *e, node_id from, const struct record_key *key);
+void sync_on_call(struct engine *e, const struct event *ev);
+void sync_on_answer(struct engine *e, const struct event *ev);
+void sync_on_join(struct engine *e, const struct address *a);
+/* Ask a node to keep an app's records and images. False: no call could be made. */
+bool sync_keep(struct engine *e, node_id node, const struct uid *app, enum call_purpose purpose,
+               uint64_t command);
+void sync_keeps_check(struct engine *e);
+void sync_on_write_failed(struct engine *e, uint64_t from, uint64_t to);
+void sync_tick(struct engine *e);
+uint64_t sync_deadline(const struct engine *e);
+
+/* ---- self.c ------------------------------------------------------------------------------------- */
+
+void self_init(struct engine *e);
+void self_changed(struct engine *e);    /* used memory: publish soon */
+void self_changed_now(struct engine *e); /* what others wait for: publish in this step */
+void self_room(struct engine *e);       /* room appeared: room_seq grows */
+void self_refute(struct engine *e, uint64_t incarnation);
+void self_on_own_record(struct engine *e, const struct entry *entry);
+void self_on_host(struct engine *e, const struct host_facts *h);
+void self_stop(struct engine *e, bool leave, bool guests, uint64_t client);
+void self_tick(struct engine *e);
+uint64_t self_deadline(const struct engine *e);
+
+/* ---- apps.c ------------------------------------------------------------------------------------- */
+
+struct app *app_find(const struct engine *e, const struct uid *uid);
+struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
+void apps_on_record(struct engine *e, const struct record_key *key);
+void apps_refresh(struct engine *e); /* those that are dirty */
+enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
+/* The claim that holds the slot as this side of the mesh sees it; NULL: empty. */
+const struct slot_claim *slot_holder(const struct engine *e, const struct app *a, uint32_t slot);
+bool app_uses_image(const struct engine *e, const struct app *a, const struct hash *image);
+
+/* ---- planner.c ---------------------------------------------------------------------------------- */
+
+void planner_all(struct engine *e); /* plan everything at the end of this step */
+void planner_tick(struct engine *e);
+uint64_t planner_deadline(const struct engine *e);
+void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
+bool planner_minority(const struct engine *e);
+void planner_on_membership(struct engine *e, node_id node, enum member_state state);
+enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
+                      char *text, size_t size) MUST_USE;
+/* Why nobody carries the slot, for people. */
+void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size);
+/* Live nodes that hold all the app's images. */
+uint32_t planner_copies(const struct engine *e, const struct app *a);
+/* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
+node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
+
+/* ---- units.c ------------------------------------------------------------------------------------ */
+
+struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot);
+void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);
+void units_on_own_record(struct engine *e, const struct entry *entry);
+void units_on_found(struct engine *e, const struct event *ev);
+void units_on_started(struct engine *e, const struct event *ev);
+void units_on_ended(struct engine *e, const struct event *ev);
+void units_on_image(struct engine *e, const struct event *ev);
+void units_on_durable(struct engine *e);
+void units_on_write_failed(struct engine *e, uint64_t from, uint64_t to);
+void units_dirty(struct engine *e);
+void units_tick(struct engine *e);
+uint64_t units_deadline(const struct engine *e);
+/* Have the image here: true if it is; else its fetch is under way, from `hint` if nobody else has it. */
+bool units_want_image(struct engine *e, const struct hash *image, uint64_t size, node_id hint);
+struct image *image_find(const struct engine *e, const struct hash *h);
+struct image *image_add(struct engine *e, const struct hash *h); /* NULL: no memory */
+bool units_any(const struct engine *e); /* does anything run here? */
+void unit_release(struct engine *e, struct unit *u, const char *reason);
+
+/* ---- commands.c --------------------------------------------------------------------------------- */
+
+void commands_on_command(struct engine *e, uint64_t client, const struct command *c);
+void commands_reply(struct engine *e, uint64_t client, enum err err, const struct uid *app,
+                    uint32_t revision, const char *text);
+void commands_on_kept(struct engine *e, uint64_t client, enum err err);
+void commands_on_written(struct engine *e, uint64_t from, uint64_t to, enum err err);
+void commands_tick(struct engine *e);
+uint64_t commands_deadline(const struct engine *e);
+
+#endif

@@ -1,0 +1,425 @@
+/* Datagrams: keys and windows by peer, SWIM's wishes made packets, news made gossip. */
+#include "node/engine_internal.h"
+
+#include <string.h>
+
+/* ---- Who we know -------------------------------------------------------------------------------- */
+
+struct peer *peer_find(const struct engine *e, node_id node)
+{
+    struct peer *p;
+    HASH_FIND(hh, e->peers, &node, sizeof node, p);
+    return p;
+}
+
+static struct peer *peer_add(struct engine *e, node_id node)
+{
+    struct mem *mem = e->mem;
+    struct peer *p = peer_find(e, node);
+    if (p)
+        return p;
+    p = mem_alloc(mem, sizeof *p);
+    if (!p)
+        return NULL;
+    p->node = node;
+    HASH_ADD(hh, e->peers, node, sizeof p->node, p);
+    if (!p->hh.tbl) {
+        mem_free(mem, p);
+        return NULL;
+    }
+    return p;
+}
+
+bool peer_live(const struct engine *e, node_id node)
+{
+    if (node == e->crypto->node)
+        return true;
+    const struct member *m = swim_find(e->swim, node);
+    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+}
+
+bool peer_alive(const struct engine *e, node_id node)
+{
+    if (node == e->crypto->node)
+        return true;
+    const struct member *m = swim_find(e->swim, node);
+    return m && m->state == MEMBER_ALIVE && m->away_until_ms <= e->now;
+}
+
+uint32_t peers_live_count(const struct engine *e)
+{
+    uint32_t n = 1;
+    size_t i = 0;
+    for (const struct member *m; (m = swim_next(e->swim, &i));)
+        n += m->state == MEMBER_ALIVE && m->away_until_ms <= e->now;
+    return n;
+}
+
+uint32_t peers_known_count(const struct engine *e)
+{
+    return 1 + swim_count(e->swim, MEMBER_ALIVE) + swim_count(e->swim, MEMBER_SUSPECT) +
+           swim_count(e->swim, MEMBER_DEAD);
+}
+
+static bool peer_learn(struct engine *e, struct peer *p, const struct node_body *n)
+{
+    bool room = p->room_seq != n->room_seq || p->targets != n->targets || p->flags != n->flags ||
+                p->capacity_mib != n->capacity_mib;
+    if (!p->keyed || memcmp(p->x25519, n->x25519, sizeof p->x25519) != 0) {
+        memcpy(p->x25519, n->x25519, sizeof p->x25519);
+        p->keyed = !e->crypto->pair_key(e->crypto->ctx, e->crypto->key_id, n->x25519,
+                                        e->crypto->node, p->node, p->send_key) &&
+                   !e->crypto->pair_key(e->crypto->ctx, e->crypto->key_id, n->x25519, p->node,
+                                        e->crypto->node, p->recv_key);
+    }
+    if (n->boot > p->boot)
+        p->boot = n->boot;
+    p->capacity_mib = n->capacity_mib;
+    p->used_mib = n->used_mib;
+    p->targets = n->targets;
+    p->flags = n->flags;
+    p->room_seq = n->room_seq;
+    p->labelled = n->labels.count > 0;
+    return room;
+}
+
+void peers_on_node_record(struct engine *e, const struct entry *entry, enum origin origin)
+{
+    struct node_body n;
+    if (node_body_decode(entry->record.body, &n))
+        return; /* the replica checked the form; a body of a newer kind of node is nobody to talk to */
+    node_id node = record_key_owner(&entry->record.key);
+    struct peer *p = peer_add(e, node);
+    if (!p)
+        return;
+    bool room = peer_learn(e, p, &n);
+    struct swim_record r = {
+        .node = node,
+        .boot = n.boot,
+        .incarnation = n.incarnation,
+        .presence = n.flags & NODE_LEFT ? SWIM_LEFT : SWIM_PRESENT,
+        .source = origin == ORIGIN_DISK ? SWIM_FROM_DISK : SWIM_NEWS,
+    };
+    if (n.address_count > 0)
+        r.address = n.addresses[0];
+    if (n.away_until_ms > e->wall)
+        r.away_until_ms = e->now + (n.away_until_ms - e->wall);
+    struct swim_effects out = {0};
+    enum err err = swim_member(e->swim, &r, e->now, &out);
+    if (err)
+        effects_log(e->fx, LOG_WARN, "member.refused", "node=%016llx err=%s",
+                    (unsigned long long)node, err_name(err));
+    if (e->fx)
+        peers_run_swim(e, &out);
+    if (room)
+        planner_all(e);
+}
+
+/* ---- Out ---------------------------------------------------------------------------------------- */
+
+static void send_payload(struct engine *e, struct peer *p, const struct member *m,
+                         enum message_type type, const struct pack *payload)
+{
+    struct packet_header h = {
+        .type = (uint8_t)type,
+        .sender = e->crypto->node,
+        .boot = e->cfg.boot,
+        .counter = ++e->counter,
+    };
+    memcpy(h.key_id, e->crypto->key_id, KEY_ID_SIZE);
+    uint8_t packet[PACKET_SIZE_MAX];
+    size_t len;
+    if (packet_seal(e->crypto, p->send_key, &h, p->node, p->boot, payload->p, payload->len, packet,
+                    &len))
+        return;
+    struct effect *f = effects_add(e->fx, EFFECT_DATAGRAM);
+    f->address = m->address;
+    f->peer = p->node;
+    f->bytes = effects_copy(e->fx, packet, len);
+    e->count.packets_out++;
+}
+
+void peers_send(struct engine *e, node_id to, enum message_type type, const struct pack *fields)
+{
+    struct peer *p = peer_find(e, to);
+    const struct member *m = swim_find(e->swim, to);
+    if (!p || !p->keyed || !m || !effects_room(e->fx, PACKET_SIZE_MAX))
+        return; /* as if lost: whoever sends repeats */
+    uint8_t payload[PACKET_PAYLOAD_MAX];
+    struct pack k;
+    pack_init(&k, payload, sizeof payload);
+    if (fields)
+        pack_raw(&k, fields->p, fields->len);
+    if (pack_end(&k))
+        return;
+    uint32_t items = swim_piggyback(e->swim, &k, sizeof payload - k.len);
+    items += replica_piggyback(e->replica, peers_known_count(e), &k, sizeof payload - k.len);
+    if (type == MESSAGE_GOSSIP && items == 0)
+        return;
+    send_payload(e, p, m, type, &k);
+}
+
+static void send_probe(struct engine *e, node_id to, enum message_type type, uint32_t seq,
+                       node_id subject)
+{
+    uint8_t buffer[64];
+    struct pack k;
+    pack_init(&k, buffer, sizeof buffer);
+    struct message_probe m = {.seq = seq, .subject = subject, .root = replica_root(e->replica)};
+    message_probe_encode(&m, &k);
+    CHECK(!k.err);
+    peers_send(e, to, type, &k);
+}
+
+static void on_changed(struct engine *e, const struct swim_effect *f)
+{
+    enum log_level level = f->state == MEMBER_ALIVE || f->state == MEMBER_LEFT ? LOG_INFO : LOG_WARN;
+    struct node_body n;
+    effects_log(e->fx, level, "member.changed", "node=%016llx name=%s from=%s state=%s",
+                (unsigned long long)f->subject,
+                engine_node(e, f->subject, &n) ? "" : n.name, member_state_text(f->from),
+                member_state_text(f->state));
+    if (f->state == MEMBER_DEAD)
+        e->count.deaths_seen++;
+    planner_on_membership(e, f->subject, f->state);
+    peers_news(e);
+}
+
+void peers_run_swim(struct engine *e, const struct swim_effects *out)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        const struct swim_effect *f = &out->v[i];
+        switch (f->kind) {
+        case SWIM_SEND_PING:
+            send_probe(e, f->to, MESSAGE_PING, f->seq, f->to);
+            break;
+        case SWIM_SEND_PING_REQ:
+            send_probe(e, f->to, MESSAGE_PING_REQ, f->seq, f->subject);
+            break;
+        case SWIM_SEND_ACK:
+            send_probe(e, f->to, MESSAGE_ACK, f->seq, 0);
+            break;
+        case SWIM_CHANGED:
+            on_changed(e, f);
+            break;
+        case SWIM_REFUTE:
+            self_refute(e, f->incarnation);
+            break;
+        case SWIM_GREET:
+            sync_hello_peer(e, f->to);
+            break;
+        }
+    }
+}
+
+/* ---- In ----------------------------------------------------------------------------------------- */
+
+enum err peers_accuse(struct engine *e, const struct accusation *a)
+{
+    const struct record_key key = record_key_node(a->accuser);
+    const struct entry *accuser = replica_find(e->replica, &key);
+    if (!accuser)
+        return ERR_NOT_FOUND; /* a stranger's word */
+    const struct member *m = swim_find(e->swim, a->subject);
+    if (a->subject != e->crypto->node && (!m || m->incarnation > a->incarnation))
+        return ERR_STALE; /* not worth a verification */
+    uint8_t message[64];
+    struct pack k;
+    pack_init(&k, message, sizeof message);
+    pack_array(&k, 4);
+    pack_uint(&k, a->kind);
+    pack_uint(&k, a->subject);
+    pack_uint(&k, a->incarnation);
+    pack_uint(&k, a->accuser);
+    enum err err = e->crypto->verify(e->crypto->ctx, accuser->record.author_key, ACCUSATION_LABEL,
+                                     message, k.len, a->signature);
+    if (err) {
+        e->count.accusations_refused++;
+        return err;
+    }
+    struct swim_effects out = {0};
+    swim_on_accusation(e->swim, a, e->now, &out);
+    peers_run_swim(e, &out);
+    return ERR_OK;
+}
+
+static void on_tail(struct engine *e, node_id from, struct cursor *c)
+{
+    struct tail_item item;
+    enum err err;
+    while (!(err = tail_next(c, &item))) {
+        switch (item.kind) {
+        case TAIL_ACCUSATION:
+            (void)peers_accuse(e, &item.accusation);
+            break;
+        case TAIL_RECORD:
+            (void)records_merge(e, item.record.p, item.record.len, ORIGIN_PEER);
+            break;
+        case TAIL_ANNOUNCEMENT:
+            if (replica_wants(e->replica, &item.announcement))
+                sync_want(e, from, &item.announcement.key);
+            break;
+        }
+    }
+    if (err != ERR_NOT_FOUND)
+        e->count.packets_malformed++;
+}
+
+static enum err on_probe(struct engine *e, node_id from, enum message_type type, struct cursor *c)
+{
+    struct message_probe m;
+    enum err err = message_probe_decode(c, &m);
+    if (err)
+        return err;
+    if (type == MESSAGE_PING && m.subject != e->crypto->node)
+        return ERR_INVALID;
+    on_tail(e, from, c); /* news first: an accusation of us is refuted in the ack */
+    struct swim_effects out = {0};
+    if (type == MESSAGE_PING)
+        swim_on_ping(e->swim, from, m.seq, e->now, &out);
+    else if (type == MESSAGE_ACK)
+        swim_on_ack(e->swim, from, m.seq, e->now, &out);
+    else
+        swim_on_ping_req(e->swim, from, m.subject, m.seq, e->now, &out);
+    peers_run_swim(e, &out);
+    if (type != MESSAGE_PING_REQ)
+        sync_on_root(e, from, m.root);
+    return ERR_OK;
+}
+
+static enum err on_message(struct engine *e, node_id from, enum message_type type, struct cursor *c)
+{
+    struct message_offer offer;
+    struct message_offer_answer answer;
+    enum err err = ERR_OK;
+    switch (type) {
+    case MESSAGE_PING:
+    case MESSAGE_ACK:
+    case MESSAGE_PING_REQ:
+        return on_probe(e, from, type, c);
+    case MESSAGE_GOSSIP:
+        break;
+    case MESSAGE_OFFER:
+        err = message_offer_decode(c, &offer);
+        break;
+    case MESSAGE_OFFER_ANSWER:
+        err = message_offer_answer_decode(c, &answer);
+        break;
+    case MESSAGE_CANCEL:
+    case MESSAGE_GRANT:
+    default:
+        return ERR_UNSUPPORTED;
+    }
+    if (err)
+        return err;
+    on_tail(e, from, c); /* the tail may bring the spec that the offer needs */
+    if (type == MESSAGE_OFFER)
+        units_on_offer(e, from, &offer);
+    else if (type == MESSAGE_OFFER_ANSWER)
+        planner_on_answer(e, from, &answer);
+    return ERR_OK;
+}
+
+/* A packet of a member that doesn't open may be to, or from, a life of which one of us doesn't know. */
+static void maybe_unknown_boot(struct engine *e, struct peer *p)
+{
+    if (e->now >= p->hello_next_ms)
+        sync_hello_peer(e, p->node);
+}
+
+void peers_on_datagram(struct engine *e, const struct event *ev)
+{
+    struct packet_header h;
+    e->count.packets_in++;
+    if (packet_header_decode(ev->bytes.p, ev->bytes.len, &h)) {
+        e->count.packets_garbage++;
+        return;
+    }
+    struct peer *p = h.sender == e->crypto->node ? NULL : peer_find(e, h.sender);
+    if (!p || !p->keyed) {
+        e->count.packets_stranger++;
+        return;
+    }
+    if (memcmp(h.key_id, e->crypto->key_id, KEY_ID_SIZE) != 0) {
+        e->count.packets_key++;
+        return;
+    }
+    if (h.boot < p->boot || window_check(&p->window, h.boot, h.counter)) {
+        e->count.packets_replayed++;
+        return;
+    }
+    uint8_t payload[PACKET_PAYLOAD_MAX];
+    size_t len;
+    if (packet_open(e->crypto, p->recv_key, e->cfg.boot, ev->bytes.p, ev->bytes.len, payload, &len)) {
+        e->count.packets_auth++;
+        maybe_unknown_boot(e, p);
+        return;
+    }
+    window_accept(&p->window, h.boot, h.counter);
+    p->boot = h.boot;
+    struct swim_effects out = {0};
+    swim_on_heard(e->swim, h.sender, &ev->address, h.boot, e->now, &out);
+    peers_run_swim(e, &out);
+    struct cursor c;
+    cursor_init(&c, payload, len);
+    if (on_message(e, h.sender, (enum message_type)h.type, &c))
+        e->count.packets_malformed++;
+}
+
+/* ---- Gossip: while there is news, to a few at random --------------------------------------------- */
+
+void peers_news(struct engine *e)
+{
+    if (!e->gossip_next_ms)
+        e->gossip_next_ms = e->now;
+}
+
+static bool worth_telling(const struct engine *e, const struct member *m)
+{
+    return m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT ||
+           (m->state == MEMBER_DEAD && e->now - m->since_ms < 30000);
+}
+
+/* Reservoir sampling over the members, so that one pass and no memory do. */
+static size_t choose(struct engine *e, node_id *out, size_t want)
+{
+    size_t seen = 0, i = 0;
+    for (const struct member *m; (m = swim_next(e->swim, &i));) {
+        if (!worth_telling(e, m))
+            continue;
+        seen++;
+        if (seen <= want) {
+            out[seen - 1] = m->node;
+        } else {
+            uint64_t at = rng_below(&e->rng, seen);
+            if (at < want)
+                out[at] = m->node;
+        }
+    }
+    return seen < want ? seen : want;
+}
+
+void peers_tick(struct engine *e)
+{
+    struct swim_effects out = {0};
+    if (e->now >= swim_deadline_ms(e->swim)) {
+        swim_tick(e->swim, e->now, &out);
+        peers_run_swim(e, &out);
+    }
+    if (!e->gossip_next_ms || e->now < e->gossip_next_ms)
+        return;
+    node_id to[8];
+    size_t want = e->cfg.gossip_fanout < 8 ? e->cfg.gossip_fanout : 8;
+    size_t n = choose(e, to, want);
+    uint64_t sent = e->count.packets_out;
+    for (size_t i = 0; i < n; i++)
+        peers_send(e, to[i], MESSAGE_GOSSIP, NULL);
+    bool more = replica_has_news(e->replica) || e->count.packets_out != sent;
+    e->gossip_next_ms = more && n > 0 ? e->now + e->cfg.gossip_interval_ms : 0;
+}
+
+uint64_t peers_deadline(const struct engine *e)
+{
+    uint64_t at = swim_deadline_ms(e->swim);
+    return e->gossip_next_ms ? min_u64(at, e->gossip_next_ms) : at;
+}

@@ -1,0 +1,223 @@
+/* Records in: merged, written, told to the parts that care. Records out: signed, written, and spread only
+ * once they are on disk, so that nobody knows of us what we could forget. */
+#include "node/engine_internal.h"
+
+#include <string.h>
+
+static enum replica_spread spread_of(enum origin origin)
+{
+    return origin == ORIGIN_DISK ? REPLICA_QUIET : REPLICA_SPREAD;
+}
+
+static uint64_t write_record(struct engine *e, const struct record_key *key, struct slice bytes)
+{
+    struct effect *f = effects_add(e->fx, EFFECT_WRITE);
+    f->seq = ++e->write_seq;
+    f->key = *key;
+    f->bytes = effects_copy(e->fx, bytes.p, bytes.len);
+    e->count.writes++;
+    return f->seq;
+}
+
+static void erase_removed(struct engine *e)
+{
+    struct record_key key;
+    while (effects_room(e->fx, 0) && replica_removed_next(e->replica, &key)) {
+        struct effect *f = effects_add(e->fx, EFFECT_ERASE);
+        f->seq = ++e->write_seq;
+        f->key = key;
+    }
+}
+
+/* Who in the engine cares about a record of this kind. */
+static void tell(struct engine *e, const struct entry *entry, enum origin origin)
+{
+    const struct record_key *key = &entry->record.key;
+    switch ((enum record_kind)key->kind) {
+    case RECORD_NODE:
+        if (record_key_owner(key) == e->crypto->node)
+            self_on_own_record(e, entry);
+        else
+            peers_on_node_record(e, entry, origin);
+        break;
+    case RECORD_SPEC:
+    case RECORD_REPLICAS:
+    case RECORD_WANTED:
+    case RECORD_DELETED:
+        apps_on_record(e, key);
+        break;
+    case RECORD_UNIT:
+        apps_on_record(e, key);
+        if (record_key_owner(key) == e->crypto->node)
+            units_on_own_record(e, entry);
+        break;
+    case RECORD_HOLDER:
+    case RECORD_HISTORY:
+    case RECORD_KEY:
+    case RECORD_REVOCATION:
+    case RECORD_KIND_END:
+        break;
+    }
+}
+
+enum err records_merge(struct engine *e, const void *bytes, size_t len, enum origin origin)
+{
+    struct merged m;
+    enum err err = replica_merge(e->replica, bytes, len, e->wall, spread_of(origin), &m);
+    if (err == ERR_STALE)
+        return err;
+    if (err) {
+        if (origin == ORIGIN_DISK)
+            e->count.load_refused++;
+        else
+            e->count.records_refused++;
+        return err;
+    }
+    e->count.records_merged++;
+    if (origin == ORIGIN_PEER) {
+        if (m.entry)
+            write_record(e, &m.entry->record.key, m.entry->record.bytes);
+        if (m.conflict) {
+            const struct entry *lost = replica_find(e->replica, &m.history);
+            if (lost)
+                write_record(e, &m.history, lost->record.bytes);
+        }
+        erase_removed(e);
+        peers_news(e);
+    }
+    if (m.entry)
+        tell(e, m.entry, origin);
+    return ERR_OK;
+}
+
+static bool one_writer(enum record_kind kind)
+{
+    return kind == RECORD_NODE || kind == RECORD_UNIT || kind == RECORD_HOLDER;
+}
+
+static void unsynced_push(struct engine *e, uint64_t seq, const struct record_key *key)
+{
+    if (e->unsynced_count == e->unsynced_size) {
+        size_t size = e->unsynced_size ? 2 * e->unsynced_size : 64;
+        struct unsynced *ring = mem_alloc(e->mem, size * sizeof *ring);
+        if (!ring) { /* spread it early rather than never */
+            replica_spread(e->replica, key);
+            return;
+        }
+        for (size_t i = 0; i < e->unsynced_count; i++)
+            ring[i] = e->unsynced[(e->unsynced_head + i) % e->unsynced_size];
+        mem_free(e->mem, e->unsynced);
+        e->unsynced = ring;
+        e->unsynced_size = size;
+        e->unsynced_head = 0;
+    }
+    size_t at = (e->unsynced_head + e->unsynced_count++) % e->unsynced_size;
+    e->unsynced[at] = (struct unsynced){.seq = seq, .key = *key};
+}
+
+enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
+                         uint64_t *seq)
+{
+    const struct entry *held = replica_find(e->replica, key);
+    uint64_t clock = one_writer((enum record_kind)key->kind)
+                         ? (held ? held->record.version.clock + 1 : 1)
+                         : replica_clock_next(e->replica, e->wall);
+    uint8_t bytes[RECORD_BYTES_MAX];
+    struct pack k;
+    pack_init(&k, bytes, sizeof bytes);
+    enum err err = record_encode(&e->signer, key, clock, body, &k);
+    if (err)
+        return err;
+    struct merged m;
+    err = replica_merge(e->replica, bytes, k.len, e->wall, REPLICA_QUIET, &m);
+    if (err)
+        return err;
+    *seq = write_record(e, key, (struct slice){.p = bytes, .len = k.len});
+    unsynced_push(e, *seq, key);
+    erase_removed(e);
+    if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
+        tell(e, m.entry, ORIGIN_DISK);
+    if (key->kind == RECORD_UNIT)
+        apps_on_record(e, key);
+    return ERR_OK;
+}
+
+static void write_again(struct engine *e, uint64_t from, uint64_t to)
+{
+    size_t n = e->unsynced_count;
+    for (size_t i = 0; i < n; i++) {
+        struct unsynced *u = &e->unsynced[(e->unsynced_head + i) % e->unsynced_size];
+        if (u->seq > from && u->seq <= to)
+            u->seq = 0; /* due again: records_tick */
+    }
+    e->rewrite_ms = e->now + NEVER_RETRY_MS;
+}
+
+static void spread_durable(struct engine *e, uint64_t seq)
+{
+    bool any = false;
+    while (e->unsynced_count > 0) {
+        const struct unsynced *u = &e->unsynced[e->unsynced_head];
+        if (u->seq == 0 || u->seq > seq)
+            break;
+        replica_spread(e->replica, &u->key);
+        any = true;
+        e->unsynced_head = (e->unsynced_head + 1) % e->unsynced_size;
+        e->unsynced_count--;
+    }
+    if (any)
+        peers_news(e);
+}
+
+void records_on_written(struct engine *e, uint64_t seq, enum err err)
+{
+    uint64_t from = e->durable_seq;
+    if (seq <= from)
+        return;
+    e->durable_seq = seq;
+    if (err) {
+        e->count.writes_failed++;
+        effects_log(e->fx, LOG_ERROR, "store.failed", "err=%s writes=%llu", err_name(err),
+                    (unsigned long long)(seq - from));
+        write_again(e, from, seq);
+        units_on_write_failed(e, from, seq);
+        sync_on_write_failed(e, from, seq);
+    } else {
+        spread_durable(e, seq);
+    }
+    commands_on_written(e, from, seq, err);
+    if (!err) {
+        units_on_durable(e);
+        sync_keeps_check(e);
+    }
+}
+
+/* Records whose write failed: the newest copy of each, once more. */
+void records_tick(struct engine *e)
+{
+    if (!e->rewrite_ms || e->now < e->rewrite_ms)
+        return;
+    e->rewrite_ms = 0;
+    size_t n = e->unsynced_count;
+    for (size_t i = 0; i < n; i++) {
+        struct unsynced u = e->unsynced[e->unsynced_head];
+        e->unsynced_head = (e->unsynced_head + 1) % e->unsynced_size;
+        e->unsynced_count--;
+        const struct entry *entry = replica_find(e->replica, &u.key);
+        if (!entry)
+            continue;
+        if (u.seq == 0 && effects_room(e->fx, RECORD_BYTES_MAX))
+            u.seq = write_record(e, &u.key, entry->record.bytes);
+        else if (u.seq == 0)
+            e->rewrite_ms = e->now;
+        unsynced_push(e, u.seq, &u.key);
+    }
+    /* The ring stays ordered by sequence: what was in flight is older than what was written just now, and a
+     * record in it twice spreads twice, harmlessly. */
+    units_dirty(e);
+}
+
+uint64_t records_deadline(const struct engine *e)
+{
+    return e->rewrite_ms ? e->rewrite_ms : UINT64_MAX;
+}

@@ -1,0 +1,191 @@
+/* What the records say: one struct a kind, its encoder and its decoder.
+ *
+ * Every body is a msgpack array that grows at its end: a decoder takes longer arrays than it knows and
+ * skips the rest (cursor_array_from). Decoders are pure, bound everything and allocate nothing; texts
+ * of variable number (arguments, labels) stay borrowed from the input. Encoders write into a pack. */
+#ifndef UNIMESH_MODEL_BODIES_H
+#define UNIMESH_MODEL_BODIES_H
+
+#include "store/model/record.h"
+#include "store/model/target.h"
+
+enum {
+    ADDRESSES_MAX = 4,
+    LABELS_MAX = 16,
+    LABEL_SIZE = 64,       /* a key or a value, with its NUL */
+    ARGS_MAX = 64,
+    ARGS_BYTES_MAX = 8192, /* a guest's command line, as Solo5 bounds it */
+    EXIT_CODES_MAX = 16,
+    REASON_SIZE = 128,
+    REPLICAS_MAX = 1000,
+    MEMORY_MIB_MAX = 1u << 20
+};
+
+struct label {
+    char key[LABEL_SIZE];
+    char value[LABEL_SIZE];
+};
+
+struct labels {
+    uint32_t count;
+    struct label v[LABELS_MAX]; /* sorted by key, no key twice */
+};
+
+/* ---- node --------------------------------------------------------------------------------------- */
+
+enum node_flags {
+    NODE_LEFT = 1,     /* left for good: its claims are orphans at once */
+    NODE_DRAINING = 2, /* gets no new offers */
+    NODE_READ_ONLY = 4 /* its store takes no writes: gets no new offers */
+};
+
+struct node_body {
+    uint8_t x25519[32];
+    uint64_t boot;        /* wall ms at most; grows with every start */
+    uint64_t incarnation; /* grows to refute a suspicion; begins at boot */
+    char name[NAME_SIZE];
+    uint32_t address_count;
+    struct address addresses[ADDRESSES_MAX];
+    uint32_t capacity_mib; /* memory that guests may reserve */
+    uint32_t used_mib;     /* reserved now */
+    uint64_t room_seq;     /* grows when room appears (placement.md, rule 2) */
+    uint32_t targets;      /* bit 1 << enum target */
+    uint8_t target_abi[TARGET_COUNT];
+    uint32_t flags;        /* enum node_flags */
+    uint64_t away_until_ms; /* wall; 0: not away */
+    uint32_t placement_version;
+    uint32_t cpus;
+    char arch[16];
+    struct labels labels;
+};
+
+enum err node_body_encode(const struct node_body *n, struct pack *k) MUST_USE;
+enum err node_body_decode(struct slice body, struct node_body *out) MUST_USE;
+
+/* ---- app: three registers and a tombstone ------------------------------------------------------- */
+
+enum restart_mode { RESTART_ALWAYS = 0, RESTART_ON_FAILURE = 1, RESTART_NEVER = 2 };
+enum wanted { WANTED_RUNNING = 0, WANTED_STOPPED = 1 };
+enum policy { POLICY_AVAILABLE = 0, POLICY_QUORUM = 1 /* reserved */ };
+
+struct image_ref {
+    enum target target;
+    struct hash image; /* the hash of its chunk list: see store/images.h */
+    uint64_t size_bytes;
+};
+
+struct spec_body {
+    char name[NAME_SIZE];
+    uint32_t revision;      /* the parent's + 1; 1 for the first */
+    struct version parent;  /* the spec that this one was written over; zero for the first */
+    uint32_t image_count;
+    struct image_ref images[TARGET_COUNT]; /* at most one a target, ascending */
+    uint32_t memory_mib;
+    enum restart_mode restart;
+    uint32_t exit_code_count; /* none: every failure (or every end) restarts, as `restart` says */
+    uint8_t exit_codes[EXIT_CODES_MAX];
+    struct labels require;
+    char affinity[NAME_SIZE]; /* "": the app's name is hashed */
+    enum policy policy;
+    uint32_t args_count;
+    struct slice args; /* the msgpack strs, one after the other; read with spec_arg_next */
+};
+
+/* args_strings: args_count NUL-ended strings; ->args and ->args_count are ignored.
+ * ERR_TOO_LARGE: over ARGS_BYTES_MAX or RECORD_BODY_MAX. */
+enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
+                          uint32_t args_count, struct pack *k) MUST_USE;
+enum err spec_body_decode(struct slice body, struct spec_body *out) MUST_USE;
+/* Iterate: start with *rest = spec->args; false at the end. The slice is not NUL-ended. */
+bool spec_arg_next(struct slice *rest, struct slice *arg);
+
+/* What a person may ask for, checked alike at the command line, the node and the decoder: name, memory
+ * 1..MEMORY_MIB_MAX, images, labels, arguments. Writes a sentence for people to text. */
+enum err spec_check(const struct spec_body *s, char *text, size_t size) MUST_USE;
+
+struct replicas_body {
+    uint32_t replicas; /* 0..REPLICAS_MAX */
+};
+enum err replicas_body_encode(const struct replicas_body *r, struct pack *k) MUST_USE;
+enum err replicas_body_decode(struct slice body, struct replicas_body *out) MUST_USE;
+
+struct wanted_body {
+    enum wanted wanted;
+};
+enum err wanted_body_encode(const struct wanted_body *w, struct pack *k) MUST_USE;
+enum err wanted_body_decode(struct slice body, struct wanted_body *out) MUST_USE;
+
+struct deleted_body {
+    char name[NAME_SIZE];
+    uint64_t wall_ms;
+};
+enum err deleted_body_encode(const struct deleted_body *d, struct pack *k) MUST_USE;
+enum err deleted_body_decode(struct slice body, struct deleted_body *out) MUST_USE;
+
+/* ---- unit: one owner's claim on a slot ---------------------------------------------------------- */
+
+#define UNIT_STATE_LIST(X)                                                                         \
+    X(PENDING, 0, "pending")   /* nobody carries it; never in a record, only in what we show */     \
+    X(FETCHING, 1, "fetching") /* claimed, the image is on its way */                               \
+    X(STARTING, 2, "starting")                                                                     \
+    X(RUNNING, 3, "running")                                                                       \
+    X(STOPPING, 4, "stopping")                                                                     \
+    X(STOPPED, 5, "stopped") /* by wish, or given up: see `released` */                             \
+    X(BACKOFF, 6, "backoff") /* ended, starts again here after a while */                           \
+    X(FAILED, 7, "failed")   /* the image's fault, or out of restarts: not started anywhere */      \
+    X(DONE, 8, "done")       /* ended as it should, restart says no */
+
+enum unit_state {
+#define X(name, number, text) UNIT_##name = number,
+    UNIT_STATE_LIST(X)
+#undef X
+    UNIT_STATE_COUNT
+};
+const char *unit_state_text(enum unit_state s);
+
+struct unit_body {
+    uint64_t epoch;
+    uint32_t surrogate; /* 0: a claim. Else made on a minority's side, never above a claim: its own
+                           number, which grows with each that this owner makes for the slot; epoch is then
+                           the highest that the owner knew, unraised */
+    uint32_t released;  /* 1: the owner gave the slot up; it is empty at this epoch */
+    struct version spec; /* what it runs */
+    uint32_t revision;
+    enum unit_state state;
+    enum target target;
+    uint32_t restarts;
+    int32_t exit_status; /* of the last end; -1: none yet */
+    uint32_t exit_signal;
+    uint64_t since_ms; /* wall, when the state was entered */
+    uint32_t pid;      /* of the tender, on its host; 0: none runs */
+    uint64_t run;      /* the name of what was started last: the epoch then, or 1 << 63 | surrogate. A
+                          claim may outgrow it: what runs well is not started again for a new epoch */
+    char reason[REASON_SIZE];
+};
+
+enum err unit_body_encode(const struct unit_body *u, struct pack *k) MUST_USE;
+enum err unit_body_decode(struct slice body, struct unit_body *out) MUST_USE;
+
+/* Which of two claims on a slot wins: surrogates last, then the higher epoch, then a hash of
+ * (app, slot, epoch, owner). Never by state or version: what changes must not decide.
+ * <0: a loses; >0: a wins; 0: the same claim. */
+struct claim {
+    struct unit_id id; /* app, slot, epoch */
+    node_id owner;
+    uint32_t surrogate;
+};
+int claim_compare(const struct claim *a, const struct claim *b);
+
+/* ---- holder ------------------------------------------------------------------------------------- */
+
+struct holder_body {
+    uint32_t present; /* 0: dropped it */
+    uint64_t size_bytes;
+};
+enum err holder_body_encode(const struct holder_body *h, struct pack *k) MUST_USE;
+enum err holder_body_decode(struct slice body, struct holder_body *out) MUST_USE;
+
+/* Decode whatever the kind says, for its form only (what merging demands of a stranger's record). */
+enum err body_check(const struct record *r) MUST_USE;
+
+#endif
