@@ -44,6 +44,18 @@ void *effects_bytes(struct effects *fx, size_t len)
     return p;
 }
 
+void effects_pack(struct effects *fx, struct pack *k, size_t size)
+{
+    CHECK(size <= fx->buffer_size - fx->used);
+    pack_init(k, fx->buffer + fx->used, size);
+}
+
+struct slice effects_packed(struct effects *fx, const struct pack *k)
+{
+    CHECK(k->p == fx->buffer + fx->used);
+    return (struct slice){.p = effects_bytes(fx, k->len), .len = k->len};
+}
+
 struct slice effects_copy(struct effects *fx, const void *p, size_t len)
 {
     void *copy = effects_bytes(fx, len);
@@ -54,8 +66,8 @@ struct slice effects_copy(struct effects *fx, const void *p, size_t len)
 
 void effects_log(struct effects *fx, enum log_level level, const char *event, const char *format, ...)
 {
-    if (!effects_room(fx, LOG_FIELDS_MAX))
-        return; /* work goes before words */
+    if (!fx || !effects_room(fx, LOG_FIELDS_MAX))
+        return; /* work goes before words; and loading from disk is silent */
     char text[LOG_FIELDS_MAX];
     va_list ap;
     va_start(ap, format);

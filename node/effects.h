@@ -8,6 +8,7 @@
 
 #include "store/base/err.h"
 #include "store/base/id.h"
+#include "store/base/pack.h"
 #include "store/model/bodies.h"
 #include "store/model/record.h"
 #include "store/model/target.h"
@@ -19,7 +20,7 @@ enum effect_kind {
     EFFECT_ANSWER,       /* answer the EVENT_CALL `id` with `bytes` */
     EFFECT_WRITE,        /* put `bytes` under `key`; EVENT_WRITTEN says when up to `seq` is on disk */
     EFFECT_ERASE,        /* delete `key`, likewise */
-    EFFECT_UNIT_START,   /* start a guest: `unit`, `start`; EVENT_UNIT_STARTED, _ENDED or _FAILED follow */
+    EFFECT_UNIT_START,   /* start a guest: `unit`, `start`; EVENT_UNIT_STARTED, then EVENT_UNIT_ENDED, or the latter alone, follow */
     EFFECT_UNIT_STOP,    /* stop it; EVENT_UNIT_ENDED follows, also if it isn't known */
     EFFECT_UNIT_DEADLINE, /* stop it by itself at `boottime_ms`; 0: never */
     EFFECT_UNIT_FORGET,  /* its end is on disk: drop its exit record */
@@ -92,6 +93,9 @@ bool effects_room(const struct effects *fx, size_t bytes);
 struct effect *effects_add(struct effects *fx, enum effect_kind kind);
 /* Bytes that live as long as the list. */
 void *effects_bytes(struct effects *fx, size_t len);
+/* Write msgpack of up to `size` bytes straight into the buffer; effects_packed gives the rest of it back. */
+void effects_pack(struct effects *fx, struct pack *k, size_t size);
+struct slice effects_packed(struct effects *fx, const struct pack *k);
 struct slice effects_copy(struct effects *fx, const void *p, size_t len);
 void effects_log(struct effects *fx, enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -7,7 +7,9 @@
  *   self.c      our own node record: incarnation, room, away, leaving
  *   apps.c      apps and their slots as the records say, and the views
  *   planner.c   the notary: offers for empty slots, moves, copies of images
- *   units.c     the host: admission, and each unit's state machine
+ *   admission.c the host: offers taken or refused
+ *   units.c     the host: each unit's state machine
+ *   images.c    the host: images wanted, fetched, held
  *   commands.c  what operators ask
  */
 #ifndef UNIMESH_NODE_ENGINE_INTERNAL_H
@@ -31,10 +33,13 @@ enum {
     PULLS_MAX = 256,
     KEEPS_MAX = 64,
     COMMANDS_MAX = 256,
+    TRIED_MAX = 16,              /* nodes asked to keep one command's records */
+    UNDO_MAX = 3,                /* registers that one command writes */
     REFUSALS_MAX = 16,
     SELF_PUBLISH_MS = 300,       /* memory in use is published at most so often */
     HOST_FAULT_MS = 60000,       /* a host that failed an app takes it again after this */
     COPIES_CHECK_MS = 1000,
+    STRANGERS_MAX = 256,
     MOVE_TIMEOUT_MS = 30000,
     AWAY_LINGER_MS = 150         /* between telling that we are away and quitting */
 };
@@ -58,6 +63,7 @@ struct peer {
     /* Scratch of a planning pass (planner.c). */
     uint32_t claimed_mib;
     uint32_t app_units;
+    bool stable;            /* of the last stable membership (placement.md, rule 8) */
     UT_hash_handle hh;
 };
 
@@ -82,14 +88,18 @@ struct slot {
     } real, surrogate;
     uint64_t epoch_max;      /* the highest real epoch seen in any record, or offered by us */
     uint64_t empty_since_ms; /* 0: filled */
+    uint64_t retry_ms;       /* no offer before */
+    node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
         uint64_t epoch;
         enum offer_kind kind;
         bool surrogate;
+        uint32_t tries;
         uint64_t next_ms;
         uint64_t client;     /* MOVE: whom to tell */
         uint64_t until_ms;   /* MOVE: then we give up */
+        bool anywhere;       /* MOVE: no host was named */
     } offer;
 };
 
@@ -138,15 +148,24 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint32_t failures;          /* in a row: the backoff's exponent */
     uint64_t deadline_next_ms;  /* renew the guest's deadline then */
     node_id answer_to;          /* an offer to accept when claim_seq is on disk; 0: none */
+    node_id offer_from;         /* who offered it, and so may have the image */
+    bool deadline_set;
     struct message_offer offer;
     bool found;                 /* adopted, or known not to run (after the boot wait) */
     UT_hash_handle hh;
 };
 
+struct stranger { /* a run that no claim of ours names: stopped, once we have synced */
+    struct unit_id unit;
+    enum target target;
+    uint32_t pid;
+};
+
 struct image {
     struct hash hash;
     uint64_t size_bytes;
-    bool have, fetching;
+    bool have, fetching, wanted;
+    node_id hint; /* who should have it, though no record says so yet */
     uint32_t tries;
     uint64_t next_ms; /* not before: after a failure */
     char reason[REASON_SIZE];
@@ -165,6 +184,7 @@ struct out_call {
     struct address address;
     uint64_t command; /* KEEP_COMMAND: the pending command's client */
     struct uid app;   /* KEEP_COPY */
+    bool again;       /* PUSH: there was more; exchange once more */
 };
 
 struct join {
@@ -189,20 +209,33 @@ struct keep { /* a peer's CALL_KEEP that we owe an answer */
 
 /* ---- commands.c --------------------------------------------------------------------------------- */
 
+struct undo { /* what a register held before a command */
+    struct record_key key;
+    uint8_t *bytes; /* NULL: nothing */
+    size_t len;
+};
+
 struct pending { /* a command that waits for disks, ours and others' */
     uint64_t client; /* 0: free */
     enum command_kind kind;
     struct uid app;
-    uint64_t seq;
+    uint64_t first_seq, seq; /* its writes */
     bool durable;
     uint32_t copies, need, asked;
-    uint64_t until_ms;
+    uint64_t until_ms, next_ms;
     uint32_t revision;
     uint32_t tried_count;
-    node_id tried[16];
+    node_id tried[TRIED_MAX];
+    uint32_t undo_count;
+    struct undo undo[UNDO_MAX];
     char text[256];
 };
 
+enum stop_how {
+    STOP_AWAY,   /* guests run on, we come back */
+    STOP_GUESTS, /* guests end too, we come back */
+    STOP_LEAVE   /* guests are handed over, we don't come back */
+};
 enum stop_phase { STOP_NOT = 0, STOP_HANDING_OVER, STOP_ENDING_GUESTS, STOP_TOLD };
 
 struct engine {
@@ -244,15 +277,15 @@ struct engine {
     uint64_t disk_hello_ms;
 
     struct node_body self;   /* as last published */
-    uint64_t self_clock;
+    uint64_t self_published_ms;
     uint64_t self_next_ms;   /* publish then; 0: nothing to say */
-    bool self_urgent;
     struct host_facts host;
+    bool host_known;         /* the trial boots have ended */
     uint64_t room_seq;
     enum stop_phase stopping;
+    enum stop_how stop_how;
     uint64_t stop_client;
     uint64_t stop_until_ms;
-    bool leaving, stop_guests;
 
     struct app *apps;
     bool apps_dirty;
@@ -262,12 +295,16 @@ struct engine {
     bool claimed_fresh;      /* peers' claimed_mib holds for this pass */
     struct candidate *candidates;
     size_t candidates_size;
-    node_id *stable;
-    uint32_t stable_count, stable_size;
+    uint32_t self_claimed_mib;
+    bool minority;
+    bool stable_settled;     /* the stable set has been cut to who lives, since the last change */
     uint64_t membership_changed_ms;
     uint64_t copies_next_ms;
 
     struct unit *units;
+    bool scanned;            /* what ran here before has been found */
+    struct stranger strangers[STRANGERS_MAX];
+    uint32_t stranger_count;
     bool units_dirty;
     uint64_t units_next_ms;
     uint32_t reserved_mib;
@@ -324,6 +361,7 @@ bool peer_alive(const struct engine *e, node_id node); /* alive, not away: can b
 bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: its claims hold; self is */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
+node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 
 /* ---- sync.c ------------------------------------------------------------------------------------- */
 
@@ -351,7 +389,8 @@ void self_room(struct engine *e);       /* room appeared: room_seq grows */
 void self_refute(struct engine *e, uint64_t incarnation);
 void self_on_own_record(struct engine *e, const struct entry *entry);
 void self_on_host(struct engine *e, const struct host_facts *h);
-void self_stop(struct engine *e, bool leave, bool guests, uint64_t client);
+void self_stop(struct engine *e, enum stop_how how, uint64_t client);
+bool self_takes_units(const struct engine *e); /* not stopping, not leaving */
 void self_tick(struct engine *e);
 uint64_t self_deadline(const struct engine *e);
 
@@ -373,7 +412,8 @@ void planner_tick(struct engine *e);
 uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
 bool planner_minority(const struct engine *e);
-void planner_on_membership(struct engine *e, node_id node, enum member_state state);
+void planner_on_membership(struct engine *e); /* whatever changed there */
+void planner_on_holder(struct engine *e);     /* copies of images may be missing */
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
 /* Why nobody carries the slot, for people. */
@@ -386,6 +426,17 @@ node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not
 /* ---- units.c ------------------------------------------------------------------------------------ */
 
 struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot);
+struct unit *unit_add(struct engine *e, const struct uid *app, uint16_t slot); /* NULL: no memory */
+void unit_reserve(struct engine *e, struct unit *u, uint32_t mib);
+enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq) MUST_USE;
+uint64_t unit_run_name(const struct unit_body *b); /* what a run started by this claim is called */
+void units_scanned(struct engine *e);
+void admission_answer(struct engine *e, node_id to, const struct message_offer *o,
+                      enum offer_verdict verdict, const char *reason);
+void images_publish(struct engine *e, const struct image *im);
+void images_announce(struct engine *e);
+void images_drop(struct engine *e, struct image *im);
+void images_tick(struct engine *e);
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);
 void units_on_own_record(struct engine *e, const struct entry *entry);
 void units_on_found(struct engine *e, const struct event *ev);
@@ -401,6 +452,8 @@ uint64_t units_deadline(const struct engine *e);
 bool units_want_image(struct engine *e, const struct hash *image, uint64_t size, node_id hint);
 struct image *image_find(const struct engine *e, const struct hash *h);
 struct image *image_add(struct engine *e, const struct hash *h); /* NULL: no memory */
+/* Have the app's images here, as a copy. */
+void units_keep(struct engine *e, const struct app *a);
 bool units_any(const struct engine *e); /* does anything run here? */
 void unit_release(struct engine *e, struct unit *u, const char *reason);
 

@@ -11,10 +11,10 @@
 enum event_kind {
     EVENT_TICK = 1,     /* the deadline has come (or any time) */
     EVENT_DATAGRAM,     /* `bytes` came from `address` */
-    EVENT_CALL,         /* a peer whose stream key is `x25519` says `bytes`; answer as `id` */
-    EVENT_ANSWER,       /* to our call `id`: err, or `bytes` from the peer with key `x25519` */
+    EVENT_CALL,         /* the peer `node` (proven by the stream) says `bytes`; answer as `id` */
+    EVENT_ANSWER,       /* to our call `id`: err, or `bytes` from the peer `node` (proven) */
     EVENT_WRITTEN,      /* writes up to `seq` are on disk; or, with err, those since the last are not */
-    EVENT_UNIT_FOUND,   /* at the start: the run `unit` is alive here (pid, target) */
+    EVENT_UNIT_FOUND,   /* at the start, before all else: the run `unit` is alive here (pid, target) */
     EVENT_UNIT_STARTED, /* the run `unit` has a tender: pid */
     EVENT_UNIT_ENDED,   /* it ended: `end`. Also in answer to a stop */
     EVENT_IMAGE,        /* `image` is on disk and verified; or, with err and text, it could not be had */
@@ -84,13 +84,14 @@ struct event {
     const char *text;
     struct address address;
     struct slice bytes;
-    const uint8_t *x25519;
+    node_id node;
     uint64_t seq;
     struct unit_id unit;
     uint32_t pid;
     enum target target;
     struct unit_end end;
     struct hash image;
+    uint64_t size_bytes; /* EVENT_IMAGE */
     struct host_facts host;
     struct command command;
 };

@@ -61,6 +61,18 @@ uint32_t peers_known_count(const struct engine *e)
            swim_count(e->swim, MEMBER_DEAD);
 }
 
+node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count)
+{
+    for (const struct peer *p = e->peers; p; p = p->hh.next) {
+        bool skip = !peer_alive(e, p->node);
+        for (uint32_t i = 0; i < not_count; i++)
+            skip |= not[i] == p->node;
+        if (!skip)
+            return p->node;
+    }
+    return 0;
+}
+
 static bool peer_learn(struct engine *e, struct peer *p, const struct node_body *n)
 {
     bool room = p->room_seq != n->room_seq || p->targets != n->targets || p->flags != n->flags ||
@@ -181,7 +193,9 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    planner_on_membership(e, f->subject, f->state);
+    if (f->from == MEMBER_DEAD && f->state == MEMBER_ALIVE)
+        sync_hello_peer(e, f->subject); /* it may hold us dead: its answer says so, and we refute */
+    planner_on_membership(e);
     peers_news(e);
 }
 

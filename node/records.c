@@ -52,6 +52,8 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
             units_on_own_record(e, entry);
         break;
     case RECORD_HOLDER:
+        planner_on_holder(e);
+        break;
     case RECORD_HISTORY:
     case RECORD_KEY:
     case RECORD_REVOCATION:
@@ -122,18 +124,25 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     uint64_t clock = one_writer((enum record_kind)key->kind)
                          ? (held ? held->record.version.clock + 1 : 1)
                          : replica_clock_next(e->replica, e->wall);
+    if (key->kind == RECORD_NODE && clock < e->cfg.boot)
+        clock = e->cfg.boot;
     uint8_t bytes[RECORD_BYTES_MAX];
     struct pack k;
     pack_init(&k, bytes, sizeof bytes);
     enum err err = record_encode(&e->signer, key, clock, body, &k);
     if (err)
         return err;
+    /* Our node record need not wait for the disk: its clock begins at the boot number, which is on disk. */
+    bool spread = key->kind == RECORD_NODE;
     struct merged m;
-    err = replica_merge(e->replica, bytes, k.len, e->wall, REPLICA_QUIET, &m);
+    err = replica_merge(e->replica, bytes, k.len, e->wall, spread ? REPLICA_SPREAD : REPLICA_QUIET, &m);
     if (err)
         return err;
     *seq = write_record(e, key, (struct slice){.p = bytes, .len = k.len});
-    unsynced_push(e, *seq, key);
+    if (spread)
+        peers_news(e);
+    else
+        unsynced_push(e, *seq, key);
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);

@@ -1,0 +1,394 @@
+/* Apps and their slots, as the records say: derived, never authoritative. A record marks its app dirty;
+ * apps_refresh works the slots out again, before anything looks at them. */
+#include "node/engine_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct app *app_find(const struct engine *e, const struct uid *uid)
+{
+    struct app *a;
+    HASH_FIND(hh, e->apps, uid, sizeof *uid, a);
+    return a;
+}
+
+struct app *app_by_name(const struct engine *e, const char *name)
+{
+    for (struct app *a = e->apps; a; a = a->hh.next)
+        if (a->has_spec && !a->deleted && !a->shadowed && strcmp(a->name, name) == 0)
+            return a;
+    return NULL;
+}
+
+static struct app *app_add(struct engine *e, const struct uid *uid)
+{
+    struct app *a = app_find(e, uid);
+    if (a)
+        return a;
+    struct mem *mem = e->mem;
+    a = mem_alloc(mem, sizeof *a);
+    if (!a)
+        return NULL;
+    a->uid = *uid;
+    HASH_ADD(hh, e->apps, uid, sizeof a->uid, a);
+    if (!a->hh.tbl) {
+        mem_free(mem, a);
+        return NULL;
+    }
+    return a;
+}
+
+void apps_on_record(struct engine *e, const struct record_key *key)
+{
+    const struct uid uid = record_key_uid(key);
+    struct app *a = app_add(e, &uid);
+    if (!a) {
+        effects_log(e->fx, LOG_ERROR, "app.nomem", "apps=%u", HASH_COUNT(e->apps));
+        return;
+    }
+    a->dirty = true;
+    e->apps_dirty = true;
+    planner_all(e);
+    units_dirty(e);
+}
+
+static const struct entry *register_of(const struct engine *e, const struct uid *uid,
+                                       enum record_kind kind)
+{
+    const struct record_key key = record_key_app(kind, uid);
+    return replica_find(e->replica, &key);
+}
+
+enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out)
+{
+    const struct entry *entry = register_of(e, &a->uid, RECORD_SPEC);
+    return entry ? spec_body_decode(entry->record.body, out) : ERR_NOT_FOUND;
+}
+
+bool app_uses_image(const struct engine *e, const struct app *a, const struct hash *image)
+{
+    struct spec_body spec;
+    if (a->deleted || app_spec(e, a, &spec))
+        return false;
+    for (uint32_t i = 0; i < spec.image_count; i++)
+        if (hash_equal(&spec.images[i].image, image))
+            return true;
+    return false;
+}
+
+/* ---- Slots --------------------------------------------------------------------------------------- */
+
+static bool slots_resize(struct engine *e, struct app *a, uint32_t count)
+{
+    if (count == a->slot_count)
+        return true;
+    struct slot *v = NULL;
+    if (count > 0) {
+        v = mem_alloc(e->mem, count * sizeof *v);
+        if (!v)
+            return false;
+        uint32_t keep = count < a->slot_count ? count : a->slot_count;
+        if (keep > 0)
+            memcpy(v, a->slots, keep * sizeof *v);
+    }
+    mem_free(e->mem, a->slots);
+    a->slots = v;
+    a->slot_count = count;
+    return true;
+}
+
+static void registers_read(struct engine *e, struct app *a)
+{
+    a->deleted = register_of(e, &a->uid, RECORD_DELETED) != NULL;
+    a->has_spec = false;
+    a->wanted = WANTED_RUNNING;
+    uint32_t replicas = 0;
+    const struct entry *entry = register_of(e, &a->uid, RECORD_SPEC);
+    struct spec_body spec;
+    if (!a->deleted && entry && !spec_body_decode(entry->record.body, &spec)) {
+        bool changed = !version_equal(a->spec_version, entry->record.version);
+        a->has_spec = true;
+        a->spec_version = entry->record.version;
+        a->revision = spec.revision;
+        a->memory_mib = spec.memory_mib;
+        memcpy(a->name, spec.name, sizeof a->name);
+        if (changed) { /* who refused the old one may take this one */
+            a->refusal_count = a->refusal_next = 0;
+            a->fault_until_ms = 0;
+        }
+    }
+    struct replicas_body r;
+    entry = register_of(e, &a->uid, RECORD_REPLICAS);
+    if (entry && !replicas_body_decode(entry->record.body, &r))
+        replicas = r.replicas;
+    else
+        a->has_spec = false; /* half an app, as after damage on disk: nothing is stopped for that */
+    struct wanted_body w;
+    entry = register_of(e, &a->uid, RECORD_WANTED);
+    if (entry && !wanted_body_decode(entry->record.body, &w))
+        a->wanted = w.wanted;
+    a->replicas = replicas;
+    if (!slots_resize(e, a, replicas))
+        a->replicas = a->slot_count < replicas ? a->slot_count : replicas;
+}
+
+struct refresh {
+    struct engine *e;
+    struct app *app;
+};
+
+static struct claim claim_of(const struct app *a, uint32_t slot, const struct slot_claim *c)
+{
+    return (struct claim){
+        .id = {.app = a->uid, .slot = (uint16_t)slot, .epoch = c->epoch},
+        .owner = c->owner,
+        .surrogate = c->surrogate,
+    };
+}
+
+static void unit_visit(void *ctx, const struct entry *entry)
+{
+    const struct refresh *r = ctx;
+    if (entry->record.key.kind != RECORD_UNIT)
+        return;
+    uint32_t slot = record_key_slot(&entry->record.key);
+    struct unit_body u;
+    if (slot >= r->app->slot_count || unit_body_decode(entry->record.body, &u))
+        return;
+    struct slot *s = &r->app->slots[slot];
+    struct slot_claim c = {
+        .owner = record_key_owner(&entry->record.key),
+        .epoch = u.epoch,
+        .surrogate = u.surrogate,
+        .released = u.released != 0,
+        .state = u.state,
+        .spec = u.spec,
+    };
+    if (c.epoch > s->epoch_max)
+        s->epoch_max = c.epoch;
+    struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
+    /* Among surrogates one that lives goes before one that doesn't: they have no epoch to order them. */
+    if (c.surrogate && (c.released || !peer_live(r->e, c.owner)))
+        return;
+    const struct claim ours = claim_of(r->app, slot, &c);
+    const struct claim theirs = claim_of(r->app, slot, best);
+    if (best->owner == 0 || claim_compare(&ours, &theirs) > 0)
+        *best = c;
+}
+
+static void app_refresh(struct engine *e, struct app *a)
+{
+    a->dirty = false;
+    registers_read(e, a);
+    for (uint32_t i = 0; i < a->slot_count; i++) {
+        a->slots[i].real = (struct slot_claim){0};
+        a->slots[i].surrogate = (struct slot_claim){0};
+    }
+    struct refresh r = {.e = e, .app = a};
+    replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
+}
+
+/* A name that several uids use goes to the higher (clock, uid); the others are shadowed. Every node computes the
+ * same from the same records. */
+static void names_resolve(struct engine *e)
+{
+    for (struct app *a = e->apps; a; a = a->hh.next)
+        a->shadowed = false;
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        if (!a->has_spec || a->deleted)
+            continue;
+        for (struct app *b = a->hh.next; b; b = b->hh.next) {
+            if (!b->has_spec || b->deleted || strcmp(a->name, b->name) != 0)
+                continue;
+            int order = a->spec_version.clock < b->spec_version.clock   ? -1
+                        : a->spec_version.clock > b->spec_version.clock ? 1
+                                                                        : memcmp(&a->uid, &b->uid, 16);
+            (order > 0 ? b : a)->shadowed = true;
+        }
+    }
+}
+
+void apps_refresh(struct engine *e)
+{
+    if (!e->apps_dirty)
+        return;
+    e->apps_dirty = false;
+    bool names = false;
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        if (!a->dirty)
+            continue;
+        struct version before = a->spec_version;
+        bool had = a->has_spec;
+        app_refresh(e, a);
+        names |= had != a->has_spec || !version_equal(before, a->spec_version);
+    }
+    if (names)
+        names_resolve(e);
+}
+
+/* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. Nobody starts it
+ * elsewhere, whatever becomes of its host. */
+static bool at_rest(const struct app *a, const struct slot_claim *c)
+{
+    return (c->state == UNIT_DONE || c->state == UNIT_FAILED) &&
+           version_equal(c->spec, a->spec_version);
+}
+
+const struct slot_claim *slot_holder(const struct engine *e, const struct app *a, uint32_t slot)
+{
+    const struct slot *s = &a->slots[slot];
+    if (s->real.owner && !s->real.released && (peer_live(e, s->real.owner) || at_rest(a, &s->real)))
+        return &s->real;
+    if (planner_minority(e) && s->surrogate.owner && peer_live(e, s->surrogate.owner))
+        return &s->surrogate;
+    return NULL;
+}
+
+/* ---- What others may read ------------------------------------------------------------------------ */
+
+enum err engine_find_app(struct engine *e, const char *name, struct uid *out)
+{
+    apps_refresh(e);
+    const struct app *a = app_by_name(e, name);
+    if (!a)
+        return ERR_NOT_FOUND;
+    *out = a->uid;
+    return ERR_OK;
+}
+
+static void history_visit(void *ctx, const struct entry *entry)
+{
+    struct app_view *v = ctx;
+    v->conflicts += entry->record.key.kind == RECORD_HISTORY;
+}
+
+static void app_visit(struct engine *e, const struct app *a, app_view_fn *visit, void *ctx)
+{
+    struct app_view v = {
+        .uid = a->uid,
+        .version = a->spec_version,
+        .replicas = a->replicas,
+        .wanted = a->wanted,
+        .shadowed = a->shadowed,
+        .copies = planner_copies(e, a),
+    };
+    if (app_spec(e, a, &v.spec))
+        return;
+    replica_each_of_app(e->replica, &a->uid, history_visit, &v);
+    for (uint32_t i = 0; i < a->slot_count; i++) {
+        const struct slot_claim *c = slot_holder(e, a, i);
+        v.running += c && c->state == UNIT_RUNNING;
+    }
+    visit(ctx, &v);
+}
+
+static int app_order(const struct app *a, const struct app *b)
+{
+    int order = strcmp(a->name, b->name);
+    return order ? order : memcmp(&a->uid, &b->uid, sizeof a->uid);
+}
+
+void engine_each_app(struct engine *e, app_view_fn *visit, void *ctx)
+{
+    apps_refresh(e);
+    HASH_SORT(e->apps, app_order);
+    for (struct app *a = e->apps; a; a = a->hh.next)
+        if (a->has_spec && !a->deleted)
+            app_visit(e, a, visit, ctx);
+}
+
+struct unit_visit {
+    struct engine *e;
+    const struct app *app;
+    uint32_t slot;
+    const struct slot_claim *holder;
+    unit_view_fn *visit;
+    void *ctx;
+    bool shown;
+};
+
+/* The slot's winner, and overtaken ones that still run. */
+static void claim_visit(void *ctx, const struct entry *entry)
+{
+    struct unit_visit *uv = ctx;
+    if (entry->record.key.kind != RECORD_UNIT || record_key_slot(&entry->record.key) != uv->slot)
+        return;
+    struct unit_view v = {
+        .app = uv->app->uid,
+        .app_name = uv->app->name,
+        .slot = (uint16_t)uv->slot,
+        .node = record_key_owner(&entry->record.key),
+    };
+    if (unit_body_decode(entry->record.body, &v.body))
+        return;
+    v.winner = uv->holder && uv->holder->owner == v.node;
+    if (v.winner || (v.body.pid != 0 && peer_live(uv->e, v.node))) {
+        uv->shown |= v.winner;
+        uv->visit(uv->ctx, &v);
+    }
+}
+
+static void pending_visit(struct unit_visit *uv)
+{
+    struct app *a = app_find(uv->e, &uv->app->uid);
+    struct unit_view v = {.app = a->uid, .app_name = a->name, .slot = (uint16_t)uv->slot};
+    v.body.state = UNIT_PENDING;
+    v.body.epoch = a->slots[uv->slot].epoch_max;
+    v.body.revision = a->revision;
+    v.body.exit_status = -1;
+    if (a->wanted == WANTED_STOPPED || a->shadowed) {
+        v.body.state = UNIT_STOPPED;
+        snprintf(v.body.reason, sizeof v.body.reason, "%s",
+                 a->shadowed ? "another app has this name" : "stopped by wish");
+    } else {
+        planner_reason(uv->e, a, uv->slot, v.body.reason, sizeof v.body.reason);
+    }
+    uv->visit(uv->ctx, &v);
+}
+
+static void slots_visit(void *ctx, const struct entry *entry)
+{
+    uint32_t *end = ctx;
+    if (entry->record.key.kind == RECORD_UNIT && record_key_slot(&entry->record.key) >= *end)
+        *end = record_key_slot(&entry->record.key) + 1u;
+}
+
+static uint32_t slots_claimed(const struct engine *e, const struct app *a)
+{
+    uint32_t end = 0;
+    replica_each_of_app(e->replica, &a->uid, slots_visit, &end);
+    return end;
+}
+
+static void units_of(struct engine *e, const struct app *a, unit_view_fn *visit, void *ctx)
+{
+    uint32_t end = slots_claimed(e, a);
+    for (uint32_t i = 0; i < end || i < a->slot_count; i++) {
+        struct unit_visit uv = {
+            .e = e,
+            .app = a,
+            .slot = i,
+            .holder = i < a->slot_count ? slot_holder(e, a, i) : NULL,
+            .visit = visit,
+            .ctx = ctx,
+        };
+        replica_each_of_app(e->replica, &a->uid, claim_visit, &uv);
+        if (!uv.shown && i < a->slot_count)
+            pending_visit(&uv);
+    }
+}
+
+void engine_each_unit(struct engine *e, const struct uid *app, unit_view_fn *visit, void *ctx)
+{
+    apps_refresh(e);
+    if (app) {
+        const struct app *a = app_find(e, app);
+        if (a && a->has_spec && !a->deleted)
+            units_of(e, a, visit, ctx);
+        return;
+    }
+    HASH_SORT(e->apps, app_order);
+    for (struct app *a = e->apps; a; a = a->hh.next)
+        if (a->has_spec && !a->deleted)
+            units_of(e, a, visit, ctx);
+}

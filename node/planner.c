@@ -1,0 +1,705 @@
+/* The notary's work (docs/placement.md): empty slots are offered to hosts, one at a time, at the next epoch; units
+ * are moved by the same offers; images get the copies they should have. Plus which side of a split we are on.
+ *
+ * Owns in struct engine: plan_*, generation_planned, candidates, minority, copies_next_ms; in struct app: the
+ * refusals; in struct slot: epoch_max, empty_since_ms, retry_ms, offer; in struct peer: stable, claimed_mib,
+ * app_units. */
+#include "node/engine_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, BUG_TRIES = 2, COPIES_RETRY_MS = 5000 };
+
+void planner_all(struct engine *e)
+{
+    e->plan_all = true;
+}
+
+static void plan_at(struct engine *e, uint64_t at)
+{
+    e->plan_next_ms = min_u64(e->plan_next_ms, at);
+}
+
+/* ---- Which side we are on (rule 8) --------------------------------------------------------------- */
+
+bool planner_minority(const struct engine *e)
+{
+    return e->minority && !bug(e, BUG_MINORITY_CLAIMS);
+}
+
+static void minority_compute(struct engine *e)
+{
+    uint64_t lowest = mix64(e->crypto->node);
+    bool lowest_live = true;
+    uint32_t all = 1, live = 1;
+    for (const struct peer *p = e->peers; p; p = p->hh.next) {
+        if (!p->stable)
+            continue;
+        bool here = peer_live(e, p->node);
+        all++;
+        live += here;
+        if (mix64(p->node) < lowest) {
+            lowest = mix64(p->node);
+            lowest_live = here;
+        }
+    }
+    bool minority = 2 * live < all || (2 * live == all && !lowest_live);
+    if (minority == e->minority)
+        return;
+    e->minority = minority;
+    effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", live,
+                all);
+}
+
+static void apps_all_dirty(struct engine *e)
+{
+    for (struct app *a = e->apps; a; a = a->hh.next)
+        a->dirty = true;
+    e->apps_dirty = true;
+}
+
+/* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
+ * dies leaves it after stable_ms, and only on the majority's side; one that leaves, at once. */
+void planner_on_membership(struct engine *e)
+{
+    uint64_t generation = swim_generation(e->swim);
+    if (generation != e->generation_planned) {
+        e->generation_planned = generation;
+        e->membership_changed_ms = e->now;
+        e->stable_settled = false;
+        for (struct peer *p = e->peers; p; p = p->hh.next) {
+            const struct member *m = swim_find(e->swim, p->node);
+            if (!m || m->state == MEMBER_LEFT)
+                p->stable = false;
+            else if (m->state != MEMBER_DEAD)
+                p->stable = true;
+        }
+        minority_compute(e);
+        apps_all_dirty(e);
+        planner_all(e);
+        units_dirty(e);
+        planner_on_holder(e);
+    }
+    if (e->stable_settled || e->minority || e->now < e->membership_changed_ms + e->cfg.stable_ms)
+        return;
+    e->stable_settled = true;
+    for (struct peer *p = e->peers; p; p = p->hh.next)
+        p->stable = p->stable && peer_live(e, p->node);
+    minority_compute(e);
+}
+
+/* ---- Who could carry it -------------------------------------------------------------------------- */
+
+static void claimed_compute(struct engine *e)
+{
+    e->self_claimed_mib = 0;
+    for (struct peer *p = e->peers; p; p = p->hh.next)
+        p->claimed_mib = 0;
+    for (const struct app *a = e->apps; a; a = a->hh.next) {
+        for (uint32_t i = 0; i < a->slot_count; i++) {
+            const struct slot_claim *c = slot_holder(e, a, i);
+            node_id to = c ? c->owner : a->slots[i].offer.to;
+            struct peer *p = to ? peer_find(e, to) : NULL;
+            if (p)
+                p->claimed_mib += a->memory_mib;
+            else if (to == e->crypto->node)
+                e->self_claimed_mib += a->memory_mib;
+        }
+    }
+}
+
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool refused_by(const struct app *a, node_id node, uint64_t room_seq)
+{
+    for (uint32_t i = 0; i < a->refusal_count; i++)
+        if (a->refusals[i].node == node && a->refusals[i].room_seq == room_seq)
+            return true;
+    return false;
+}
+
+static void refusal_add(struct app *a, node_id node, uint64_t room_seq, const char *reason)
+{
+    struct refusal *r = NULL;
+    for (uint32_t i = 0; i < a->refusal_count; i++)
+        if (a->refusals[i].node == node)
+            r = &a->refusals[i];
+    if (!r) {
+        r = &a->refusals[a->refusal_next];
+        a->refusal_next = (a->refusal_next + 1) % REFUSALS_MAX;
+        if (a->refusal_count < REFUSALS_MAX)
+            a->refusal_count++;
+    }
+    *r = (struct refusal){.node = node, .room_seq = room_seq};
+    snprintf(r->reason, sizeof r->reason, "%s", reason);
+}
+
+/* One app's planning, while it lasts. */
+struct plan {
+    struct app *app;
+    struct spec_body spec;
+    uint32_t target_mask;
+    uint64_t key;
+    bool have_spec;
+    uint32_t rank;      /* ours among the app's notaries */
+    bool have_rank;
+    uint32_t self_units;
+    uint32_t units_max;
+};
+
+static bool plan_load(struct engine *e, struct plan *p)
+{
+    if (p->have_spec)
+        return true;
+    if (app_spec(e, p->app, &p->spec))
+        return false;
+    for (uint32_t i = 0; i < p->spec.image_count; i++)
+        p->target_mask |= 1u << p->spec.images[i].target;
+    p->key = placement_key(p->spec.affinity[0] ? p->spec.affinity : p->spec.name);
+    p->have_spec = true;
+    return true;
+}
+
+/* Ours is the number of live members that come before us. */
+static uint32_t notary_rank(struct engine *e, struct plan *p)
+{
+    if (p->have_rank)
+        return p->rank;
+    p->have_rank = true;
+    uint64_t ours = placement_notary_score(&p->app->uid, e->crypto->node);
+    for (const struct peer *q = e->peers; q && p->rank < NOTARIES; q = q->hh.next) {
+        if (!peer_alive(e, q->node))
+            continue;
+        uint64_t score = placement_notary_score(&p->app->uid, q->node);
+        p->rank += score < ours || (score == ours && q->node < e->crypto->node);
+    }
+    return p->rank;
+}
+
+static void count_app_units(struct engine *e, struct plan *p)
+{
+    p->self_units = p->units_max = 0;
+    for (struct peer *q = e->peers; q; q = q->hh.next)
+        q->app_units = 0;
+    for (uint32_t i = 0; i < p->app->slot_count; i++) {
+        const struct slot_claim *c = slot_holder(e, p->app, i);
+        node_id to = c ? c->owner : p->app->slots[i].offer.to;
+        struct peer *q = to ? peer_find(e, to) : NULL;
+        uint32_t *count = q ? &q->app_units : to == e->crypto->node ? &p->self_units : NULL;
+        if (count && ++*count > p->units_max)
+            p->units_max = *count;
+    }
+}
+
+static bool candidates_room(struct engine *e)
+{
+    size_t need = (size_t)HASH_COUNT(e->peers) + 1;
+    if (need <= e->candidates_size)
+        return true;
+    size_t size = 2 * need;
+    struct candidate *v = mem_alloc(e->mem, size * sizeof *v);
+    if (!v)
+        return false;
+    mem_free(e->mem, e->candidates);
+    e->candidates = v;
+    e->candidates_size = size;
+    return true;
+}
+
+/* Those that hold `units` of the app already and look as if they had room, unranked. */
+static size_t candidates_collect(struct engine *e, const struct plan *p, uint32_t units, node_id not)
+{
+    size_t n = 0;
+    const struct app *a = p->app;
+    uint32_t used = max_u32(e->reserved_mib, e->self_claimed_mib);
+    node_id self = e->crypto->node;
+    if (self != not && self_takes_units(e) && p->self_units == units &&
+        (e->host.targets & p->target_mask) && e->self.capacity_mib >= a->memory_mib &&
+        e->self.capacity_mib - a->memory_mib >= used && !refused_by(a, self, e->room_seq))
+        e->candidates[n++] = (struct candidate){
+            .node = self, .capacity_mib = e->self.capacity_mib, .used_mib = used};
+    for (const struct peer *q = e->peers; q; q = q->hh.next) {
+        used = max_u32(q->used_mib, q->claimed_mib);
+        if (q->node == not || q->app_units != units || !(q->targets & p->target_mask) ||
+            (q->flags & (NODE_DRAINING | NODE_READ_ONLY | NODE_LEFT)) ||
+            q->capacity_mib < a->memory_mib || q->capacity_mib - a->memory_mib < used ||
+            refused_by(a, q->node, q->room_seq) || !peer_alive(e, q->node))
+            continue;
+        e->candidates[n++] =
+            (struct candidate){.node = q->node, .capacity_mib = q->capacity_mib, .used_mib = used};
+    }
+    return n;
+}
+
+/* The first PLACEMENT_FIRST_FIT that really fit, by their records. */
+static size_t candidates_fit(struct engine *e, const struct plan *p, size_t n)
+{
+    size_t fit = 0;
+    for (size_t i = 0; i < n && fit < PLACEMENT_FIRST_FIT; i++) {
+        struct node_body body;
+        enum target target;
+        char why[REASON_SIZE];
+        struct candidate c = e->candidates[i];
+        if (engine_node(e, c.node, &body) ||
+            placement_fits(&p->spec, &body, &target, why, sizeof why) ||
+            c.capacity_mib - c.used_mib < placement_reserve_mib(&p->spec, target))
+            continue;
+        e->candidates[fit++] = c;
+    }
+    return fit;
+}
+
+/* Whom to offer a slot to: those with the fewest units of the app first, so that replicas spread. 0: nobody. */
+static node_id candidate_choose(struct engine *e, struct plan *p, node_id not)
+{
+    if (!plan_load(e, p) || !candidates_room(e))
+        return 0;
+    if (!e->claimed_fresh) {
+        claimed_compute(e);
+        e->claimed_fresh = true;
+    }
+    count_app_units(e, p);
+    for (uint32_t units = 0; units <= p->units_max; units++) {
+        size_t n = candidates_collect(e, p, units, not);
+        placement_rank(p->key, e->candidates, n);
+        n = candidates_fit(e, p, n);
+        size_t at = placement_choose(e->candidates, n);
+        if (at != SIZE_MAX)
+            return e->candidates[at].node;
+    }
+    return 0;
+}
+
+/* ---- Offers --------------------------------------------------------------------------------------- */
+
+static void offer_send(struct engine *e, struct app *a, uint32_t slot)
+{
+    struct slot *s = &a->slots[slot];
+    struct message_offer o = {
+        .id = {.app = a->uid, .slot = (uint16_t)slot, .epoch = s->offer.epoch},
+        .spec = a->spec_version,
+        .previous = s->real.owner,
+        .kind = s->offer.kind,
+        .surrogate = s->offer.surrogate,
+    };
+    s->offer.next_ms = e->now + e->cfg.offer_retry_ms;
+    s->offer.tries++;
+    e->count.offers_sent++;
+    if (s->offer.to == e->crypto->node) {
+        units_on_offer(e, e->crypto->node, &o);
+        return;
+    }
+    uint8_t buffer[256];
+    struct pack k;
+    pack_init(&k, buffer, sizeof buffer);
+    message_offer_encode(&o, &k);
+    CHECK(!k.err);
+    peers_send(e, s->offer.to, MESSAGE_OFFER, &k);
+}
+
+static void offer_begin(struct engine *e, struct app *a, uint32_t slot, node_id to,
+                        enum offer_kind kind)
+{
+    struct slot *s = &a->slots[slot];
+    bool surrogate = planner_minority(e);
+    uint64_t epoch = surrogate ? s->epoch_max : s->epoch_max + 1;
+    s->epoch_max = epoch;
+    s->offer.to = to;
+    s->offer.epoch = epoch;
+    s->offer.kind = kind;
+    s->offer.surrogate = surrogate;
+    s->offer.tries = 0;
+    struct peer *p = peer_find(e, to);
+    if (p)
+        p->claimed_mib += a->memory_mib;
+    else
+        e->self_claimed_mib += a->memory_mib;
+    offer_send(e, a, slot);
+}
+
+static void offer_clear(struct slot *s)
+{
+    s->offer.to = 0;
+    s->offer.client = 0;
+    s->offer.tries = 0;
+}
+
+/* MOVE: tell whoever asked, and be done. */
+static void move_end(struct engine *e, struct app *a, struct slot *s, enum err err, const char *text)
+{
+    uint64_t client = s->offer.client;
+    offer_clear(s);
+    if (client)
+        commands_reply(e, client, err, &a->uid, a->revision, text);
+}
+
+static void offer_continue(struct engine *e, struct app *a, uint32_t slot)
+{
+    struct slot *s = &a->slots[slot];
+    bool move = s->offer.kind == OFFER_MOVE;
+    if (!peer_live(e, s->offer.to)) {
+        if (move)
+            move_end(e, a, s, ERR_UNREACHABLE, "the host it was to move to died");
+        else
+            offer_clear(s);
+        return;
+    }
+    if (move && e->now >= s->offer.until_ms) {
+        move_end(e, a, s, ERR_TIMEOUT, "the host it was to move to does not answer");
+        return;
+    }
+    if (bug(e, BUG_REOFFER_SAME_EPOCH) && !move && s->offer.tries > BUG_TRIES) {
+        refusal_add(a, s->offer.to, peer_find(e, s->offer.to) ? peer_find(e, s->offer.to)->room_seq : 0,
+                    "does not answer");
+        s->epoch_max = s->offer.epoch - 1;
+        offer_clear(s);
+        return;
+    }
+    if (e->now >= s->offer.next_ms)
+        offer_send(e, a, slot);
+    if (s->offer.to)
+        plan_at(e, s->offer.next_ms);
+}
+
+void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *m)
+{
+    struct app *a = app_find(e, &m->id.app);
+    if (!a || m->id.slot >= a->slot_count)
+        return;
+    struct slot *s = &a->slots[m->id.slot];
+    if (s->offer.to != from || s->offer.epoch != m->id.epoch)
+        return; /* late, or twice */
+    bool move = s->offer.kind == OFFER_MOVE;
+    planner_all(e);
+    switch (m->verdict) {
+    case OFFER_ACCEPTED:
+        if (move)
+            move_end(e, a, s, ERR_OK, "handed over");
+        else
+            s->offer.next_ms = e->now + ACCEPTED_WAIT_MS; /* its claim is on its way */
+        break;
+    case OFFER_REFUSED:
+        refusal_add(a, from, m->room_seq, m->reason);
+        if (move && s->offer.anywhere) {
+            uint64_t client = s->offer.client;
+            char text[REASON_SIZE];
+            offer_clear(s);
+            enum err err = planner_move(e, a, m->id.slot, 0, client, text, sizeof text);
+            if (err && client)
+                commands_reply(e, client, err, &a->uid, a->revision, text);
+        } else if (move) {
+            move_end(e, a, s, ERR_NO_ROOM, m->reason);
+        } else {
+            offer_clear(s);
+        }
+        break;
+    case OFFER_STALE:
+        if (m->epoch > s->epoch_max)
+            s->epoch_max = m->epoch;
+        s->retry_ms = e->now + STALE_WAIT_MS;
+        if (move)
+            move_end(e, a, s, ERR_CONFLICT, "its place has just changed; ask again");
+        else
+            offer_clear(s);
+        break;
+    case OFFER_WAIT:
+        break;
+    }
+}
+
+enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
+                      char *text, size_t size)
+{
+    apps_refresh(e);
+    const struct slot_claim *c = slot < a->slot_count ? slot_holder(e, a, slot) : NULL;
+    struct slot *s = c ? &a->slots[slot] : NULL;
+    if (!c) {
+        snprintf(text, size, "%s/%u runs nowhere, so there is nothing to move", a->name, slot);
+        return ERR_NOT_FOUND;
+    }
+    if (c->surrogate || planner_minority(e)) {
+        snprintf(text, size, "this side of the mesh is a minority: nothing is moved until it heals");
+        return ERR_NOT_READY;
+    }
+    if (to == c->owner) {
+        snprintf(text, size, "%s/%u is there already", a->name, slot);
+        return ERR_EXISTS;
+    }
+    if (s->offer.to) {
+        snprintf(text, size, "%s/%u is being placed already", a->name, slot);
+        return ERR_BUSY;
+    }
+    struct plan p = {.app = a};
+    e->claimed_fresh = false;
+    bool anywhere = to == 0;
+    if (anywhere)
+        to = candidate_choose(e, &p, c->owner);
+    if (to == 0) {
+        planner_reason(e, a, slot, text, size);
+        return ERR_NO_ROOM;
+    }
+    s->offer.client = client;
+    s->offer.until_ms = e->now + MOVE_TIMEOUT_MS;
+    s->offer.anywhere = anywhere;
+    e->count.handovers++;
+    planner_all(e);
+    offer_begin(e, a, slot, to, OFFER_MOVE);
+    return ERR_OK;
+}
+
+/* ---- The pass -------------------------------------------------------------------------------------- */
+
+static bool app_wants(const struct app *a)
+{
+    return a->has_spec && !a->deleted && !a->shadowed && a->wanted == WANTED_RUNNING;
+}
+
+/* BUG_MOVE_ON_JOIN: what a naive planner does. */
+static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
+                             const struct slot_claim *c)
+{
+    if (notary_rank(e, p) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
+        return;
+    uint64_t ours = placement_score(p->key, c->owner, 1);
+    for (const struct peer *q = e->peers; q; q = q->hh.next) {
+        char text[REASON_SIZE];
+        if (q->node != c->owner && peer_alive(e, q->node) && placement_score(p->key, q->node, 1) < ours) {
+            (void)planner_move(e, p->app, (uint16_t)slot, q->node, 0, text, sizeof text);
+            return;
+        }
+    }
+}
+
+static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
+{
+    struct app *a = p->app;
+    struct slot *s = &a->slots[slot];
+    const struct slot_claim *c = slot_holder(e, a, slot);
+    if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !app_wants(a)))
+        offer_clear(s);
+    if (s->offer.to)
+        offer_continue(e, a, slot);
+    if (c || !app_wants(a)) {
+        s->empty_since_ms = 0;
+        if (c && bug(e, BUG_MOVE_ON_JOIN))
+            bug_move_on_join(e, p, slot, c);
+        return;
+    }
+    if (!s->empty_since_ms)
+        s->empty_since_ms = e->now;
+    uint32_t rank = notary_rank(e, p);
+    if (rank >= NOTARIES || s->offer.to)
+        return;
+    uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
+    if (due < s->retry_ms)
+        due = s->retry_ms;
+    if (e->now < due) {
+        plan_at(e, due);
+        return;
+    }
+    if (!effects_room(e->fx, 4 * RECORD_BYTES_MAX)) {
+        planner_all(e);
+        return;
+    }
+    /* What a minority started goes on under a claim of its own, where it can. */
+    node_id to = 0;
+    if (s->surrogate.owner && peer_alive(e, s->surrogate.owner) && !planner_minority(e) &&
+        version_equal(s->surrogate.spec, a->spec_version) && s->retry_surrogate != s->surrogate.owner)
+        to = s->retry_surrogate = s->surrogate.owner;
+    if (!to)
+        to = candidate_choose(e, p, 0);
+    if (to)
+        offer_begin(e, a, slot, to, OFFER_FILL);
+    if (s->offer.to)
+        plan_at(e, s->offer.next_ms);
+}
+
+static bool keeping_already(const struct engine *e, const struct uid *app)
+{
+    for (size_t i = 0; i < CALLS_MAX; i++)
+        if (e->calls[i].id && e->calls[i].purpose == PURPOSE_KEEP_COPY &&
+            uid_equal(&e->calls[i].app, app))
+            return true;
+    return false;
+}
+
+static void copies_pass(struct engine *e)
+{
+    e->copies_next_ms = 0;
+    uint32_t live = peers_live_count(e);
+    uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        struct plan p = {.app = a};
+        if (!a->has_spec || a->deleted || a->shadowed || planner_copies(e, a) >= need ||
+            notary_rank(e, &p) != 0)
+            continue;
+        e->copies_next_ms = e->now + COPIES_RETRY_MS;
+        node_id keeper = keeping_already(e, &a->uid) ? 0 : planner_keeper(e, a, NULL, 0);
+        if (keeper && keeper != e->crypto->node)
+            (void)sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0);
+        else if (keeper)
+            units_keep(e, a);
+    }
+}
+
+void planner_on_holder(struct engine *e)
+{
+    if (!e->copies_next_ms)
+        e->copies_next_ms = e->now + COPIES_CHECK_MS;
+}
+
+void planner_tick(struct engine *e)
+{
+    planner_on_membership(e);
+    if (!e->ready || e->stopping == STOP_TOLD)
+        return;
+    if (e->copies_next_ms && e->now >= e->copies_next_ms)
+        copies_pass(e);
+    if (!e->plan_all && e->now < e->plan_next_ms)
+        return;
+    e->plan_all = false;
+    e->plan_next_ms = UINT64_MAX;
+    e->claimed_fresh = false;
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        struct plan p = {.app = a};
+        for (uint32_t i = 0; i < a->slot_count; i++)
+            plan_slot(e, &p, i);
+    }
+}
+
+uint64_t planner_deadline(const struct engine *e)
+{
+    uint64_t at = UINT64_MAX;
+    if (!e->stable_settled && !e->minority)
+        at = e->membership_changed_ms + e->cfg.stable_ms;
+    if (!e->ready || e->stopping == STOP_TOLD)
+        return at;
+    if (e->plan_all)
+        return e->now;
+    if (e->copies_next_ms)
+        at = min_u64(at, e->copies_next_ms);
+    return min_u64(at, e->plan_next_ms);
+}
+
+/* ---- Words and counts ------------------------------------------------------------------------------ */
+
+struct reasons {
+    uint32_t hosts, no_target, constrained, full, refused, fit;
+    uint32_t most_free_mib;
+    char constraint[REASON_SIZE], refusal[REASON_SIZE];
+};
+
+static void reason_of(struct engine *e, const struct plan *p, node_id node, struct reasons *r)
+{
+    struct node_body n;
+    enum target target;
+    char why[REASON_SIZE];
+    if (engine_node(e, node, &n) || n.flags & (NODE_DRAINING | NODE_READ_ONLY | NODE_LEFT))
+        return;
+    r->hosts++;
+    uint32_t used = node == e->crypto->node ? e->reserved_mib : n.used_mib;
+    uint32_t free_mib = n.capacity_mib > used ? n.capacity_mib - used : 0;
+    if (placement_fits(&p->spec, &n, &target, why, sizeof why)) {
+        r->constrained++;
+        snprintf(r->constraint, sizeof r->constraint, "%s", why);
+        return;
+    }
+    r->most_free_mib = max_u32(r->most_free_mib, free_mib);
+    uint64_t room_seq = node == e->crypto->node ? e->room_seq : n.room_seq;
+    if (free_mib < placement_reserve_mib(&p->spec, target)) {
+        r->full++;
+    } else if (refused_by(p->app, node, room_seq)) {
+        r->refused++;
+        for (uint32_t i = 0; i < p->app->refusal_count; i++)
+            if (p->app->refusals[i].node == node)
+                snprintf(r->refusal, sizeof r->refusal, "%s", p->app->refusals[i].reason);
+    } else {
+        r->fit++;
+    }
+}
+
+void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size)
+{
+    (void)slot;
+    struct plan p = {.app = a};
+    struct reasons r = {0};
+    if (!plan_load(e, &p)) {
+        snprintf(text, size, "its spec has not arrived");
+        return;
+    }
+    reason_of(e, &p, e->crypto->node, &r);
+    for (const struct peer *q = e->peers; q; q = q->hh.next)
+        if (peer_alive(e, q->node))
+            reason_of(e, &p, q->node, &r);
+    if (r.fit > 0)
+        snprintf(text, size, "%s", e->ready ? "being placed" : "this node is still starting up");
+    else if (r.full > 0)
+        snprintf(text, size, "no host has room: %u MiB are needed, the most free is %u MiB%s",
+                 p.spec.memory_mib, r.most_free_mib, r.constrained ? " (others don't fit)" : "");
+    else if (r.refused > 0)
+        snprintf(text, size, "refused: %.100s", r.refusal);
+    else if (r.constrained > 0)
+        snprintf(text, size, "no host fits: %.100s", r.constraint);
+    else
+        snprintf(text, size, "no host takes units now");
+}
+
+static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
+{
+    for (uint32_t i = 0; i < spec->image_count; i++) {
+        const struct hash *image = &spec->images[i].image;
+        if (node == e->crypto->node) {
+            if (!engine_has_image(e, image))
+                return false;
+            continue;
+        }
+        const struct record_key key = record_key_holder(image, node);
+        const struct entry *entry = replica_find(e->replica, &key);
+        struct holder_body h;
+        if (!entry || holder_body_decode(entry->record.body, &h) || !h.present)
+            return false;
+    }
+    return true;
+}
+
+uint32_t planner_copies(const struct engine *e, const struct app *a)
+{
+    struct spec_body spec;
+    if (app_spec(e, a, &spec))
+        return 0;
+    uint32_t n = holds_all(e, &spec, e->crypto->node);
+    for (const struct peer *q = e->peers; q; q = q->hh.next)
+        n += peer_live(e, q->node) && holds_all(e, &spec, q->node);
+    return n;
+}
+
+node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count)
+{
+    struct spec_body spec;
+    if (app_spec(e, a, &spec))
+        return 0;
+    uint64_t key = placement_key(spec.affinity[0] ? spec.affinity : spec.name);
+    node_id best = 0;
+    uint64_t best_score = UINT64_MAX;
+    for (const struct peer *q = e->peers; q; q = q->hh.next) {
+        bool skip = !peer_alive(e, q->node) || (q->flags & (NODE_READ_ONLY | NODE_LEFT)) ||
+                    holds_all(e, &spec, q->node);
+        for (uint32_t i = 0; i < not_count; i++)
+            skip |= not[i] == q->node;
+        uint64_t score = skip ? UINT64_MAX : placement_score(key, q->node, 1);
+        if (!skip && (best == 0 || score < best_score || (score == best_score && q->node < best))) {
+            best = q->node;
+            best_score = score;
+        }
+    }
+    bool self = !holds_all(e, &spec, e->crypto->node);
+    for (uint32_t i = 0; i < not_count; i++)
+        self &= not[i] != e->crypto->node;
+    if (self && (best == 0 || placement_score(key, e->crypto->node, 1) < best_score))
+        best = e->crypto->node;
+    return best;
+}
