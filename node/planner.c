@@ -468,7 +468,8 @@ static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
     for (const struct peer *q = e->peers; q; q = q->hh.next) {
         char text[REASON_SIZE];
         if (q->node != c->owner && peer_alive(e, q->node) && placement_score(p->key, q->node, 1) < ours) {
-            (void)planner_move(e, p->app, (uint16_t)slot, q->node, 0, text, sizeof text);
+            enum err err = planner_move(e, p->app, (uint16_t)slot, q->node, 0, text, sizeof text);
+            (void)err;
             return;
         }
     }

@@ -109,7 +109,8 @@ enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq)
 static void unit_tell(struct engine *e, struct unit *u)
 {
     uint64_t seq;
-    (void)unit_publish(e, u, &seq);
+    enum err err = unit_publish(e, u, &seq);
+    (void)err;
 }
 
 static void unit_log(struct engine *e, const struct unit *u, enum log_level level, const char *event)

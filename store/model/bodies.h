@@ -18,6 +18,7 @@ enum {
     EXIT_CODES_MAX = 16,
     REASON_SIZE = 128,
     REPLICAS_MAX = 1000,
+    MEMORY_MIB_MIN = 2, /* the smallest guest that any tender boots (spt) */
     MEMORY_MIB_MAX = 1u << 20
 };
 
@@ -30,6 +31,12 @@ struct labels {
     uint32_t count;
     struct label v[LABELS_MAX]; /* sorted by key, no key twice */
 };
+
+void labels_encode(const struct labels *l, struct pack *k);
+void labels_decode(struct cursor *c, struct labels *out);
+bool labels_sorted(const struct labels *l); /* ascending, no key empty or there twice */
+void version_encode(struct version v, struct pack *k);
+void version_decode(struct cursor *c, struct version *out);
 
 /* ---- node --------------------------------------------------------------------------------------- */
 
@@ -100,7 +107,7 @@ enum err spec_body_decode(struct slice body, struct spec_body *out) MUST_USE;
 bool spec_arg_next(struct slice *rest, struct slice *arg);
 
 /* What a person may ask for, checked alike at the command line, the node and the decoder: name, memory
- * 1..MEMORY_MIB_MAX, images, labels, arguments. Writes a sentence for people to text. */
+ * MEMORY_MIB_MIN..MEMORY_MIB_MAX, images, labels, arguments. Writes a sentence for people to text. */
 enum err spec_check(const struct spec_body *s, char *text, size_t size) MUST_USE;
 
 struct replicas_body {

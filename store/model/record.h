@@ -30,7 +30,7 @@
 enum {
     RECORD_KEY_MAX = 40,         /* image ‖ node */
     RECORD_BODY_MAX = 12 * 1024, /* a spec with 8192 bytes of arguments and room to spare */
-    RECORD_BYTES_MAX = RECORD_BODY_MAX + 256,
+    RECORD_BYTES_MAX = RECORD_BODY_MAX + 512, /* a history record holds a whole spec record */
     PUBLIC_KEY_SIZE = 32,
     SIGNATURE_SIZE = 64
 };
@@ -104,6 +104,10 @@ struct signer {
 };
 enum err record_encode(const struct signer *s, const struct record_key *key, uint64_t clock,
                        struct slice body, struct pack *out) MUST_USE;
+
+/* A spec that lost, as history: anyone can make it, everyone can check it. The body is the spec record's bytes in a
+ * bin; version, author's key and signature are the spec's, and signed_bytes of what is decoded are the spec's. */
+enum err record_history_encode(const struct record *spec, struct pack *out) MUST_USE;
 
 #define RECORD_LABEL "unimesh record 1"
 

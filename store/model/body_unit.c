@@ -1,0 +1,120 @@
+#include "store/model/bodies.h"
+
+#include "store/base/rng.h"
+
+#include <string.h>
+
+enum { FIELDS = 15, VERSION_FIELDS = 2 };
+
+const char *unit_state_text(enum unit_state s)
+{
+    switch (s) {
+#define X(name, number, text)                                                                      \
+    case UNIT_##name:                                                                              \
+        return text;
+        UNIT_STATE_LIST(X)
+#undef X
+    case UNIT_STATE_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+void version_encode(struct version v, struct pack *k)
+{
+    pack_array(k, VERSION_FIELDS);
+    pack_uint(k, v.clock);
+    pack_uint(k, v.author);
+}
+
+void version_decode(struct cursor *c, struct version *out)
+{
+    if (cursor_array(c, VERSION_FIELDS) != VERSION_FIELDS)
+        cursor_fail(c, ERR_INVALID);
+    out->clock = cursor_uint(c, UINT64_MAX);
+    out->author = cursor_uint(c, UINT64_MAX);
+}
+
+enum err unit_body_encode(const struct unit_body *u, struct pack *k)
+{
+    pack_array(k, FIELDS);
+    pack_uint(k, u->epoch);
+    pack_uint(k, u->surrogate);
+    pack_uint(k, u->released);
+    version_encode(u->spec, k);
+    pack_uint(k, u->revision);
+    pack_uint(k, u->state);
+    pack_uint(k, u->target);
+    pack_uint(k, u->restarts);
+    pack_int(k, u->exit_status);
+    pack_uint(k, u->exit_signal);
+    pack_uint(k, u->since_ms);
+    pack_uint(k, u->pid);
+    pack_uint(k, u->run);
+    pack_str(k, u->reason);
+    pack_array(k, 0); /* addresses: reserved */
+    return pack_end(k);
+}
+
+enum err unit_body_decode(struct slice body, struct unit_body *out)
+{
+    struct cursor c;
+    struct unit_body u = {0};
+    cursor_init(&c, body.p, body.len);
+    uint32_t more = cursor_array_from(&c, FIELDS);
+    u.epoch = cursor_uint(&c, UINT64_MAX);
+    u.surrogate = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    u.released = (uint32_t)cursor_uint(&c, 1);
+    version_decode(&c, &u.spec);
+    u.revision = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    u.state = (enum unit_state)cursor_uint(&c, UNIT_STATE_COUNT - 1);
+    u.target = (enum target)cursor_uint(&c, TARGET_COUNT - 1);
+    u.restarts = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    int64_t status = cursor_int(&c);
+    u.exit_signal = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    u.since_ms = cursor_uint(&c, UINT64_MAX);
+    u.pid = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    u.run = cursor_uint(&c, UINT64_MAX);
+    cursor_text(&c, u.reason, sizeof u.reason);
+    cursor_skip(&c);
+    cursor_skip_n(&c, more);
+    enum err err = cursor_end(&c);
+    if (err)
+        return err;
+    if (status < INT32_MIN || status > INT32_MAX || u.state == UNIT_PENDING)
+        return ERR_INVALID;
+    u.exit_status = (int32_t)status;
+    *out = u;
+    return ERR_OK;
+}
+
+static uint64_t claim_hash(const struct claim *c)
+{
+    uint64_t high, low;
+    memcpy(&high, c->id.app.b, 8);
+    memcpy(&low, c->id.app.b + 8, 8);
+    uint64_t h = mix64(high ^ UINT64_C(0x9e3779b97f4a7c15));
+    h = mix64(h ^ low);
+    h = mix64(h ^ c->id.slot);
+    h = mix64(h ^ c->id.epoch);
+    return mix64(h ^ c->owner);
+}
+
+static int order(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+int claim_compare(const struct claim *a, const struct claim *b)
+{
+    if ((a->surrogate != 0) != (b->surrogate != 0))
+        return a->surrogate ? -1 : 1;
+    if (a->id.epoch != b->id.epoch)
+        return order(a->id.epoch, b->id.epoch);
+    int by_hash = order(claim_hash(a), claim_hash(b));
+    if (by_hash)
+        return by_hash;
+    if (a->owner != b->owner)
+        return order(a->owner, b->owner);
+    return order(a->surrogate, b->surrogate);
+}
