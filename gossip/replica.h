@@ -99,7 +99,7 @@ bool replica_wants(const struct replica *r, const struct announcement *a);
 /* Anti-entropy. Equal roots: equal records. */
 uint64_t replica_root(const struct replica *r);
 void replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_SIZE]);
-/* Visit our entries in the buckets where `theirs` differs from ours, in key order within a bucket. */
+/* Visit our entries in the buckets where `theirs` differs from ours,. */
 void replica_each_differing(const struct replica *r, const uint8_t theirs[static REPLICA_DIGESTS_SIZE],
                             replica_visit_fn *visit, void *ctx);
 

@@ -89,7 +89,7 @@ enum swim_effect_kind {
     SWIM_SEND_PING = 1,     /* to `to`, asking for an ack of `seq` */
     SWIM_SEND_PING_REQ = 2, /* to `to`: ping `subject` for us, seq */
     SWIM_SEND_ACK = 3,      /* to `to`, seq */
-    SWIM_CHANGED = 4,       /* subject went from `from` to `state` */
+    SWIM_CHANGED = 4,       /* subject went from `from` to `state`; equal for one that is new */
     SWIM_REFUTE = 5,        /* we are accused at `incarnation`: publish a higher one */
     SWIM_GREET = 6          /* `to` doesn't answer: its boot or ours may be unknown to the other; say
                                hello by stream (rate-limited here, once a suspicion) */
@@ -144,9 +144,10 @@ void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now
 void swim_tick(struct swim *s, uint64_t now_ms, struct swim_effects *out);
 uint64_t swim_deadline_ms(const struct swim *s);
 
-/* Put accusations due for sending into a packet: as many as fit in `room` bytes, least sent first; returns how
- * many. Each is counted as sent once. */
-uint32_t swim_piggyback(struct swim *s, struct pack *k, size_t room);
+/* Put accusations into a packet to `to`: first those of `to` itself, every time, so that it can refute them
+ * (Lifeguard's buddy system); then those due for sending, as many as fit in `room` bytes, least sent first. Returns
+ * how many. */
+uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room);
 /* All that a newcomer must hear: accusations that hold now (state suspect or dead). ctx-style iteration. */
 const struct accusation *swim_accusation(const struct swim *s, node_id subject); /* NULL: none */
 

@@ -164,7 +164,7 @@ void peers_send(struct engine *e, node_id to, enum message_type type, const stru
         pack_raw(&k, fields->p, fields->len);
     if (pack_end(&k))
         return;
-    uint32_t items = swim_piggyback(e->swim, &k, sizeof payload - k.len);
+    uint32_t items = swim_piggyback(e->swim, to, &k, sizeof payload - k.len);
     items += replica_piggyback(e->replica, peers_known_count(e), &k, sizeof payload - k.len);
     if (type == MESSAGE_GOSSIP && items == 0)
         return;
@@ -187,7 +187,7 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
 {
     enum log_level level = f->state == MEMBER_ALIVE || f->state == MEMBER_LEFT ? LOG_INFO : LOG_WARN;
     struct node_body n;
-    effects_log(e->fx, level, "member.changed", "node=%016llx name=%s from=%s state=%s",
+    effects_log(e->fx, level, f->from == f->state ? "member.joined" : "member.changed", "node=%016llx name=%s from=%s state=%s",
                 (unsigned long long)f->subject,
                 engine_node(e, f->subject, &n) ? "" : n.name, member_state_text(f->from),
                 member_state_text(f->state));

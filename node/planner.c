@@ -289,6 +289,11 @@ static void offer_send(struct engine *e, struct app *a, uint32_t slot)
     s->offer.next_ms = e->now + e->cfg.offer_retry_ms;
     s->offer.tries++;
     e->count.offers_sent++;
+    char uid[UID_TEXT];
+    uid_text(&a->uid, uid);
+    effects_log(e->fx, LOG_DEBUG, "offer.sent", "app=%s slot=%u epoch=%llu to=%016llx surrogate=%u",
+                uid, slot, (unsigned long long)s->offer.epoch, (unsigned long long)s->offer.to,
+                o.surrogate);
     if (s->offer.to == e->crypto->node) {
         units_on_offer(e, e->crypto->node, &o);
         return;

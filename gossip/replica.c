@@ -1,0 +1,684 @@
+/* One hash table of items by key; beside it, lists by kind and by app, buckets' digests, a queue of what to tell,
+ * and a memory of signatures that verified. */
+#define UNIMESH_UTHASH
+#include "gossip/replica.h"
+
+#include "gossip/limits.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum {
+    VERIFIED_SIZE = 8192, /* hashes of records whose signature verified; a power of two */
+    HLC_BITS = 16,
+    TELL_SCAN_MAX = 64    /* items looked at for one packet */
+};
+
+struct item {
+    struct entry entry;
+    uint8_t *bytes;
+    struct item *kind_prev, *kind_next;
+    struct item *app_prev, *app_next;
+    struct item *bucket_prev, *bucket_next;
+    struct item *news_prev, *news_next; /* in the queue of its `told` */
+    bool news;
+    uint8_t told;
+    uint32_t packet; /* the last one that it went out on */
+    UT_hash_handle hh; /* by entry.record.key */
+};
+
+struct app_list {
+    struct uid uid;
+    struct item *first;
+    UT_hash_handle hh;
+};
+
+struct removed {
+    struct record_key key;
+    struct removed *next;
+};
+
+struct replica {
+    struct mem *mem;
+    const struct crypto *crypto;
+    struct replica_config cfg;
+    struct item *items;
+    struct item *kinds[RECORD_KIND_END];
+    struct app_list *apps;
+    struct item *buckets[REPLICA_BUCKETS];
+    uint64_t digests[REPLICA_BUCKETS];
+    struct item *news_first[TOLD_MAX + 1], *news_last[TOLD_MAX + 1];
+    uint32_t news_count;
+    uint32_t packet;
+    struct removed *removed;
+    uint64_t clock;
+    struct hash verified[VERIFIED_SIZE];
+};
+
+struct replica_config replica_config_default(void)
+{
+    return (struct replica_config){
+        .records_max = 200000, .retransmit_mult = 4, .skew_max_ms = 60000};
+}
+
+enum err replica_new(struct replica **out, struct mem *mem, const struct crypto *crypto,
+                     const struct replica_config *cfg)
+{
+    struct replica *r = mem_alloc(mem, sizeof *r);
+    if (!r)
+        return ERR_NOMEM;
+    r->mem = mem;
+    r->crypto = crypto;
+    r->cfg = *cfg;
+    *out = r;
+    return ERR_OK;
+}
+
+/* ---- Lists ---------------------------------------------------------------------------------------- */
+
+#define LIST_ADD(head, x, prev, next)                                                              \
+    do {                                                                                           \
+        (x)->prev = NULL;                                                                          \
+        (x)->next = (head);                                                                        \
+        if (head)                                                                                  \
+            (head)->prev = (x);                                                                    \
+        (head) = (x);                                                                              \
+    } while (0)
+#define LIST_REMOVE(head, x, prev, next)                                                           \
+    do {                                                                                           \
+        if ((x)->prev)                                                                             \
+            (x)->prev->next = (x)->next;                                                           \
+        else                                                                                       \
+            (head) = (x)->next;                                                                    \
+        if ((x)->next)                                                                             \
+            (x)->next->prev = (x)->prev;                                                           \
+        (x)->prev = (x)->next = NULL;                                                              \
+    } while (0)
+
+static bool of_app(const struct record_key *k)
+{
+    return k->kind != RECORD_NODE && k->kind != RECORD_HOLDER;
+}
+
+static struct app_list *app_find(const struct replica *r, const struct uid *uid)
+{
+    struct app_list *a;
+    HASH_FIND(hh, r->apps, uid, sizeof *uid, a);
+    return a;
+}
+
+static struct app_list *app_add(struct replica *r, const struct uid *uid)
+{
+    struct mem *mem = r->mem;
+    struct app_list *a = app_find(r, uid);
+    if (a)
+        return a;
+    a = mem_alloc(mem, sizeof *a);
+    if (!a)
+        return NULL;
+    a->uid = *uid;
+    HASH_ADD(hh, r->apps, uid, sizeof a->uid, a);
+    if (!a->hh.tbl) {
+        mem_free(mem, a);
+        return NULL;
+    }
+    return a;
+}
+
+/* FNV-1a over the key's bytes: the same bucket everywhere. */
+static unsigned bucket_of(const struct record_key *k)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ k->kind;
+    for (unsigned i = 0; i < k->len; i++)
+        h = (h ^ k->b[i]) * UINT64_C(0x100000001b3);
+    return (unsigned)(mix64(h) % REPLICA_BUCKETS);
+}
+
+static uint64_t hash_word(const struct hash *h)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 8; i++)
+        v |= (uint64_t)h->b[i] << (8 * i);
+    return v;
+}
+
+static void digest_flip(struct replica *r, const struct item *it)
+{
+    r->digests[bucket_of(&it->entry.record.key)] ^= hash_word(&it->entry.hash);
+}
+
+/* ---- What to tell: a queue for each number of times that it was told ------------------------------- */
+
+static void news_remove(struct replica *r, struct item *it)
+{
+    if (!it->news)
+        return;
+    if (it->news_prev)
+        it->news_prev->news_next = it->news_next;
+    else
+        r->news_first[it->told] = it->news_next;
+    if (it->news_next)
+        it->news_next->news_prev = it->news_prev;
+    else
+        r->news_last[it->told] = it->news_prev;
+    it->news_prev = it->news_next = NULL;
+    it->news = false;
+    r->news_count--;
+}
+
+static void news_add(struct replica *r, struct item *it, uint32_t told)
+{
+    news_remove(r, it);
+    it->news = true;
+    it->told = (uint8_t)told;
+    it->news_prev = r->news_last[told];
+    it->news_next = NULL;
+    if (it->news_prev)
+        it->news_prev->news_next = it;
+    else
+        r->news_first[told] = it;
+    r->news_last[told] = it;
+    r->news_count++;
+}
+
+bool replica_has_news(const struct replica *r)
+{
+    return r->news_count > 0;
+}
+
+static struct item *item_find(const struct replica *r, const struct record_key *key)
+{
+    struct item *it;
+    HASH_FIND(hh, r->items, key, sizeof *key, it);
+    return it;
+}
+
+void replica_spread(struct replica *r, const struct record_key *key)
+{
+    struct item *it = item_find(r, key);
+    if (it)
+        news_add(r, it, 0);
+}
+
+static void announce(const struct item *it, struct pack *k)
+{
+    const struct record *rec = &it->entry.record;
+    pack_array(k, 6);
+    pack_uint(k, 2);
+    pack_uint(k, rec->key.kind);
+    pack_bin(k, rec->key.b, rec->key.len);
+    pack_uint(k, rec->version.clock);
+    pack_uint(k, rec->version.author);
+    pack_bin(k, it->entry.hash.b, sizeof it->entry.hash.b);
+}
+
+static bool tell(const struct item *it, struct pack *k, size_t room)
+{
+    struct pack part;
+    pack_init(&part, k->p + k->len, room < k->size - k->len ? room : k->size - k->len);
+    if (it->entry.record.bytes.len <= REPLICA_INLINE_MAX) {
+        pack_array(&part, 2);
+        pack_uint(&part, 1);
+        pack_bin(&part, it->entry.record.bytes.p, it->entry.record.bytes.len);
+    } else {
+        announce(it, &part);
+    }
+    if (pack_end(&part))
+        return false;
+    k->len += part.len;
+    return true;
+}
+
+uint32_t replica_piggyback(struct replica *r, uint32_t members, struct pack *k, size_t room)
+{
+    uint32_t limit = told_limit(r->cfg.retransmit_mult, members), count = 0, looked = 0;
+    size_t from = k->len;
+    r->packet++;
+    for (uint32_t told = 0; told < limit && told <= TOLD_MAX; told++) {
+        struct item *next;
+        for (struct item *it = r->news_first[told]; it && looked < TELL_SCAN_MAX; it = next) {
+            next = it->news_next;
+            looked++;
+            if (it->packet == r->packet || !tell(it, k, room - (k->len - from)))
+                continue;
+            count++;
+            it->packet = r->packet;
+            if (told + 1 >= limit)
+                news_remove(r, it);
+            else
+                news_add(r, it, told + 1);
+        }
+        if (count > 0 && room - (k->len - from) < REPLICA_INLINE_MAX / 4)
+            break;
+    }
+    return count;
+}
+
+/* ---- Items ---------------------------------------------------------------------------------------- */
+
+static void item_remove(struct replica *r, struct item *it)
+{
+    struct mem *mem = r->mem;
+    const struct record_key key = it->entry.record.key;
+    digest_flip(r, it);
+    news_remove(r, it);
+    LIST_REMOVE(r->kinds[key.kind], it, kind_prev, kind_next);
+    LIST_REMOVE(r->buckets[bucket_of(&key)], it, bucket_prev, bucket_next);
+    if (of_app(&key)) {
+        const struct uid uid = record_key_uid(&key);
+        struct app_list *a = app_find(r, &uid);
+        LIST_REMOVE(a->first, it, app_prev, app_next);
+        if (!a->first) {
+            HASH_DEL(r->apps, a);
+            mem_free(mem, a);
+        }
+    }
+    HASH_DEL(r->items, it);
+    mem_free(mem, it->bytes);
+    mem_free(mem, it);
+}
+
+void replica_free(struct replica *r)
+{
+    if (!r)
+        return;
+    struct mem *mem = r->mem;
+    while (r->items)
+        item_remove(r, r->items);
+    while (r->removed) {
+        struct removed *x = r->removed;
+        r->removed = x->next;
+        mem_free(mem, x);
+    }
+    mem_free(mem, r);
+}
+
+/* An item that is in no list yet, with its own copy of the bytes. */
+static enum err item_new(struct replica *r, const struct record *rec, const struct hash *h,
+                         struct item **out)
+{
+    struct mem *mem = r->mem;
+    struct item *it = mem_alloc(mem, sizeof *it);
+    if (!it)
+        return ERR_NOMEM;
+    it->bytes = mem_copy(mem, rec->bytes.p, rec->bytes.len);
+    if (!it->bytes) {
+        mem_free(mem, it);
+        return ERR_NOMEM;
+    }
+    enum err err = record_decode(it->bytes, rec->bytes.len, &it->entry.record);
+    CHECK(!err);
+    it->entry.hash = *h;
+    *out = it;
+    return ERR_OK;
+}
+
+static enum err item_insert(struct replica *r, struct item *it)
+{
+    struct mem *mem = r->mem;
+    const struct record_key *key = &it->entry.record.key;
+    struct app_list *a = NULL;
+    if (of_app(key)) {
+        const struct uid uid = record_key_uid(key);
+        a = app_add(r, &uid);
+        if (!a)
+            return ERR_NOMEM;
+    }
+    HASH_ADD(hh, r->items, entry.record.key, sizeof *key, it);
+    if (!it->hh.tbl) {
+        if (a && !a->first) {
+            HASH_DEL(r->apps, a);
+            mem_free(mem, a);
+        }
+        return ERR_NOMEM;
+    }
+    if (a)
+        LIST_ADD(a->first, it, app_prev, app_next);
+    LIST_ADD(r->kinds[key->kind], it, kind_prev, kind_next);
+    LIST_ADD(r->buckets[bucket_of(key)], it, bucket_prev, bucket_next);
+    digest_flip(r, it);
+    return ERR_OK;
+}
+
+/* The new version takes the old one's place in every list: only contents change hands. */
+static void item_replace(struct replica *r, struct item *held, struct item *fresh)
+{
+    struct mem *mem = r->mem;
+    digest_flip(r, held);
+    mem_free(mem, held->bytes);
+    held->bytes = fresh->bytes;
+    held->entry = fresh->entry;
+    digest_flip(r, held);
+    mem_free(mem, fresh);
+}
+
+/* ---- Merging --------------------------------------------------------------------------------------- */
+
+static int copy_compare(const struct record *a, const struct hash *ah, const struct record *b,
+                        const struct hash *bh)
+{
+    int order = version_compare(a->version, b->version);
+    return order ? order : memcmp(ah, bh, sizeof *ah);
+}
+
+static bool hybrid(uint8_t kind)
+{
+    return kind == RECORD_SPEC || kind == RECORD_REPLICAS || kind == RECORD_WANTED ||
+           kind == RECORD_DELETED || kind == RECORD_HISTORY;
+}
+
+static enum err signature_check(struct replica *r, const struct record *rec, const struct hash *h)
+{
+    struct hash *seen = &r->verified[hash_word(h) % VERIFIED_SIZE];
+    if (hash_equal(seen, h))
+        return ERR_OK;
+    if (crypto_node_id(r->crypto, rec->author_key) != rec->version.author)
+        return ERR_AUTH;
+    enum err err = r->crypto->verify(r->crypto->ctx, rec->author_key, RECORD_LABEL, rec->signed_bytes.p,
+                                     rec->signed_bytes.len, rec->signature);
+    if (!err)
+        *seen = *h;
+    return err;
+}
+
+/* Two Ed25519 keys of one id: the first seen is the one. */
+static bool key_pinned_otherwise(const struct replica *r, const struct record *rec)
+{
+    const struct record_key key = record_key_node(rec->version.author);
+    const struct item *it = item_find(r, &key);
+    return it && memcmp(it->entry.record.author_key, rec->author_key, PUBLIC_KEY_SIZE) != 0;
+}
+
+static enum err checked(struct replica *r, const struct record *rec, const struct hash *h,
+                        uint64_t wall_ms)
+{
+    enum err err = body_check(rec);
+    if (err)
+        return err;
+    if (hybrid(rec->key.kind) && hlc_wall_ms(rec->version.clock) > wall_ms + r->cfg.skew_max_ms)
+        return ERR_CLOCK;
+    if (key_pinned_otherwise(r, rec))
+        return ERR_AUTH;
+    return signature_check(r, rec, h);
+}
+
+static bool app_deleted(const struct replica *r, const struct record_key *key)
+{
+    if (!of_app(key) || key->kind == RECORD_DELETED)
+        return false;
+    const struct uid uid = record_key_uid(key);
+    const struct record_key deleted = record_key_app(RECORD_DELETED, &uid);
+    return item_find(r, &deleted) != NULL;
+}
+
+/* Memory for noting every record of the app that goes, taken before anything changes. */
+static enum err removals_reserve(struct replica *r, const struct app_list *a, struct removed **out)
+{
+    struct mem *mem = r->mem;
+    struct removed *list = NULL;
+    for (const struct item *it = a ? a->first : NULL; it; it = it->app_next) {
+        if (it->entry.record.key.kind == RECORD_DELETED)
+            continue;
+        struct removed *x = mem_alloc(mem, sizeof *x);
+        if (!x) {
+            while (list) {
+                x = list;
+                list = x->next;
+                mem_free(mem, x);
+            }
+            return ERR_NOMEM;
+        }
+        x->key = it->entry.record.key;
+        x->next = list;
+        list = x;
+    }
+    *out = list;
+    return ERR_OK;
+}
+
+static void removals_do(struct replica *r, struct removed *list)
+{
+    while (list) {
+        struct removed *x = list;
+        list = x->next;
+        struct item *it = item_find(r, &x->key);
+        if (it)
+            item_remove(r, it);
+        x->next = r->removed;
+        r->removed = x;
+    }
+}
+
+bool replica_removed_next(struct replica *r, struct record_key *out)
+{
+    struct mem *mem = r->mem;
+    struct removed *x = r->removed;
+    if (!x)
+        return false;
+    *out = x->key;
+    r->removed = x->next;
+    mem_free(mem, x);
+    return true;
+}
+
+/* Written over another than the one that it meets: neither knew of the other. */
+static bool concurrent(const struct record *a, const struct record *b)
+{
+    struct spec_body sa, sb;
+    if (spec_body_decode(a->body, &sa) || spec_body_decode(b->body, &sb))
+        return false;
+    const struct record *later = version_compare(a->version, b->version) > 0 ? a : b;
+    const struct record *earlier = later == a ? b : a;
+    const struct spec_body *s = later == a ? &sa : &sb;
+    return version_compare(s->parent, earlier->version) < 0 && (s->parent.clock != 0 || s->revision == 1);
+}
+
+/* Keep a spec that lost as history. What can't be kept for want of memory is not worth refusing the winner for. */
+static void history_keep(struct replica *r, const struct record *lost, enum replica_spread spread,
+                         struct merged *out)
+{
+    uint8_t bytes[RECORD_BYTES_MAX];
+    struct pack k;
+    struct record rec;
+    struct hash h;
+    struct item *it;
+    pack_init(&k, bytes, sizeof bytes);
+    if (record_history_encode(lost, &k) || record_decode(bytes, k.len, &rec) ||
+        item_find(r, &rec.key))
+        return;
+    r->crypto->hash(bytes, k.len, &h);
+    if (item_new(r, &rec, &h, &it))
+        return;
+    if (item_insert(r, it)) {
+        mem_free(r->mem, it->bytes);
+        mem_free(r->mem, it);
+        return;
+    }
+    if (spread == REPLICA_SPREAD)
+        news_add(r, it, 0);
+    out->conflict = true;
+    out->history = rec.key;
+}
+
+static void clock_see(struct replica *r, const struct record *rec)
+{
+    if (hybrid(rec->key.kind) && rec->version.clock > r->clock)
+        r->clock = rec->version.clock;
+}
+
+/* A copy that loses: nothing to do, unless it is a spec that was written beside ours. */
+static enum err merge_stale(struct replica *r, const struct record *rec, const struct item *held,
+                            const struct hash *h, uint64_t wall_ms, enum replica_spread spread,
+                            struct merged *out)
+{
+    if (rec->key.kind != RECORD_SPEC || hash_equal(h, &held->entry.hash) ||
+        !concurrent(rec, &held->entry.record) || checked(r, rec, h, wall_ms))
+        return ERR_STALE;
+    history_keep(r, rec, spread, out);
+    if (!out->conflict)
+        return ERR_STALE;
+    out->entry = &held->entry;
+    out->how = MERGED_NEWER;
+    return ERR_OK;
+}
+
+enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
+                       enum replica_spread spread, struct merged *out)
+{
+    struct record rec;
+    struct hash h;
+    struct item *fresh;
+    struct removed *removals = NULL;
+    *out = (struct merged){0};
+    enum err err = record_decode(bytes, len, &rec);
+    if (err)
+        return err;
+    r->crypto->hash(bytes, len, &h);
+    struct item *held = item_find(r, &rec.key);
+    if (held && copy_compare(&rec, &h, &held->entry.record, &held->entry.hash) <= 0)
+        return merge_stale(r, &rec, held, &h, wall_ms, spread, out);
+    if (app_deleted(r, &rec.key))
+        return ERR_STALE;
+    if (!held && HASH_COUNT(r->items) >= r->cfg.records_max)
+        return ERR_FULL;
+    err = checked(r, &rec, &h, wall_ms);
+    if (!err)
+        err = item_new(r, &rec, &h, &fresh);
+    if (err)
+        return err;
+    if (rec.key.kind == RECORD_DELETED && !held) {
+        const struct uid uid = record_key_uid(&rec.key);
+        err = removals_reserve(r, app_find(r, &uid), &removals);
+    }
+    if (!err && !held)
+        err = item_insert(r, fresh);
+    if (err) {
+        while (removals) {
+            struct removed *x = removals;
+            removals = x->next;
+            mem_free(r->mem, x);
+        }
+        mem_free(r->mem, fresh->bytes);
+        mem_free(r->mem, fresh);
+        return err;
+    }
+    clock_see(r, &rec);
+    if (held) {
+        if (rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
+            history_keep(r, &held->entry.record, spread, out);
+        item_replace(r, held, fresh);
+    }
+    struct item *now = held ? held : fresh;
+    removals_do(r, removals);
+    if (spread == REPLICA_SPREAD)
+        news_add(r, now, 0);
+    else
+        news_remove(r, now);
+    out->entry = &now->entry;
+    out->how = held ? MERGED_NEWER : MERGED_NEW;
+    out->removed_app = rec.key.kind == RECORD_DELETED;
+    return ERR_OK;
+}
+
+void replica_drop(struct replica *r, const struct record_key *key)
+{
+    struct item *it = item_find(r, key);
+    if (it)
+        item_remove(r, it);
+}
+
+/* ---- Reading --------------------------------------------------------------------------------------- */
+
+const struct entry *replica_find(const struct replica *r, const struct record_key *key)
+{
+    const struct item *it = item_find(r, key);
+    return it ? &it->entry : NULL;
+}
+
+void replica_each(const struct replica *r, enum record_kind kind, replica_visit_fn *visit, void *ctx)
+{
+    for (const struct item *it = r->kinds[kind]; it; it = it->kind_next)
+        visit(ctx, &it->entry);
+}
+
+void replica_each_of_app(const struct replica *r, const struct uid *app, replica_visit_fn *visit,
+                         void *ctx)
+{
+    const struct app_list *a = app_find(r, app);
+    for (const struct item *it = a ? a->first : NULL; it; it = it->app_next)
+        visit(ctx, &it->entry);
+}
+
+uint32_t replica_count(const struct replica *r)
+{
+    return HASH_COUNT(r->items);
+}
+
+enum err announcement_decode(struct cursor *c, struct announcement *out)
+{
+    struct announcement a = {0};
+    a.key.kind = (uint8_t)cursor_uint(c, UINT8_MAX);
+    struct slice b = cursor_bin(c, RECORD_KEY_MAX);
+    a.version.clock = cursor_uint(c, UINT64_MAX);
+    a.version.author = cursor_uint(c, UINT64_MAX);
+    cursor_fixed(c, a.hash.b, sizeof a.hash.b);
+    if (c->err)
+        return c->err;
+    if (b.len > 0)
+        memcpy(a.key.b, b.p, b.len);
+    a.key.len = (uint8_t)b.len;
+    *out = a;
+    return ERR_OK;
+}
+
+bool replica_wants(const struct replica *r, const struct announcement *a)
+{
+    const struct item *it = item_find(r, &a->key);
+    if (!it)
+        return !app_deleted(r, &a->key);
+    int order = version_compare(a->version, it->entry.record.version);
+    return order > 0 || (order == 0 && memcmp(&a->hash, &it->entry.hash, sizeof a->hash) > 0);
+}
+
+uint64_t replica_root(const struct replica *r)
+{
+    uint64_t root = 0;
+    for (unsigned i = 0; i < REPLICA_BUCKETS; i++)
+        root = mix64(root ^ r->digests[i]) + i;
+    return root;
+}
+
+void replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_SIZE])
+{
+    for (unsigned i = 0; i < REPLICA_BUCKETS; i++)
+        for (unsigned j = 0; j < 8; j++)
+            out[8 * i + j] = (uint8_t)(r->digests[i] >> (8 * j));
+}
+
+void replica_each_differing(const struct replica *r, const uint8_t theirs[static REPLICA_DIGESTS_SIZE],
+                            replica_visit_fn *visit, void *ctx)
+{
+    for (unsigned i = 0; i < REPLICA_BUCKETS; i++) {
+        uint64_t digest = 0;
+        for (unsigned j = 0; j < 8; j++)
+            digest |= (uint64_t)theirs[8 * i + j] << (8 * j);
+        if (digest == r->digests[i])
+            continue;
+        for (const struct item *it = r->buckets[i]; it; it = it->bucket_next)
+            visit(ctx, &it->entry);
+    }
+}
+
+/* ---- The clock ------------------------------------------------------------------------------------- */
+
+uint64_t replica_clock_next(struct replica *r, uint64_t wall_ms)
+{
+    uint64_t wall = wall_ms << HLC_BITS;
+    r->clock = wall > r->clock ? wall : r->clock + 1;
+    return r->clock;
+}
+
+uint64_t hlc_wall_ms(uint64_t clock)
+{
+    return clock >> HLC_BITS;
+}

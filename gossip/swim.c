@@ -1,0 +1,746 @@
+/* SWIM with Lifeguard's additions; the header says what follows whom.
+ *
+ * One probe is out at a time. Its life: ping → (probe_timeout_ms) → ping-req to a few → (probe_interval_ms) →
+ * suspicion. Every wait is stretched by our own health. If a tick comes much later than it was asked for, it was
+ * we who were asleep: the probe is dropped, suspicions wait longer, nobody is accused for it. */
+#define UNIMESH_UTHASH
+#include "gossip/swim.h"
+
+#include "gossip/limits.h"
+#include "gossip/suspicion.h"
+
+#include <string.h>
+
+enum {
+    TOLD_NOW = 0x80, /* a charge that is on this packet already */
+    RELAYS_MAX = 64,
+    RELAY_MS = 5000,
+    HEALTH_MAX = 8,
+    DISK_SUSPICION_MS = 10000, /* a member that only our disk knows has so long to be heard from */
+    DEAD_PROBE_MS = 5000       /* between two tries whether a dead member is back */
+};
+
+struct charge { /* one accuser's word */
+    struct accusation a;
+    uint8_t told;
+};
+
+struct accused {
+    struct node *node;
+    uint32_t count;
+    struct charge charges[ACCUSERS_MAX];
+    uint64_t since_ms, deadline_ms; /* of the suspicion */
+    uint64_t least_ms, most_ms;
+    uint32_t expected;
+    bool from_disk;                 /* nobody accuses: it just hasn't been heard from */
+    struct accused *prev, *next;
+};
+
+struct node {
+    struct member m;
+    struct accused *accused; /* while suspect or dead */
+    uint64_t poked_ms;       /* dead, but heard: told of its death at this time */
+    UT_hash_handle hh;
+};
+
+struct relay { /* a ping-req that we answer for */
+    uint32_t seq, their_seq;
+    node_id from;
+    uint64_t until_ms;
+};
+
+struct swim {
+    struct mem *mem;
+    const struct crypto *crypto;
+    struct swim_config cfg;
+    struct rng rng;
+    uint64_t incarnation;
+    struct node *nodes;             /* by id */
+    struct node **all;              /* in the order of joining */
+    struct node **order;            /* of this round's probes */
+    size_t count, size, next;
+    struct accused *accused;
+    uint32_t counts[MEMBER_STATE_COUNT];
+    uint64_t generation;
+    uint32_t health;
+    uint32_t seq;
+    struct {
+        struct node *node; /* NULL: none is out */
+        uint32_t seq;
+        bool asked_others, acked;
+        uint64_t timeout_ms;
+    } probe;
+    uint64_t round_ms;      /* the next probe is due; the one that is out has failed */
+    uint64_t dead_probe_ms;
+    uint64_t asked_ms;      /* the deadline that we gave last */
+    struct relay relays[RELAYS_MAX];
+    uint32_t relay_next;
+};
+
+struct swim_config swim_config_default(void)
+{
+    return (struct swim_config){
+        .probe_interval_ms = 500,
+        .probe_timeout_ms = 200,
+        .indirect_probes = 3,
+        .suspicion_mult = 3,
+        .suspicion_max_mult = 3,
+        .retransmit_mult = 4,
+        .members_max = 4096,
+        .dead_forget_ms = 24 * 3600 * 1000,
+    };
+}
+
+const char *member_state_text(enum member_state s)
+{
+    static const char *const text[] = {
+#define X(name, number, text) [MEMBER_##name] = text,
+        MEMBER_STATE_LIST(X)
+#undef X
+    };
+    return (unsigned)s < MEMBER_STATE_COUNT ? text[s] : "unknown";
+}
+
+enum err swim_new(struct swim **out, struct mem *mem, const struct crypto *crypto,
+                  const struct swim_config *cfg, const struct rng *root)
+{
+    struct swim *s = mem_alloc(mem, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    s->mem = mem;
+    s->crypto = crypto;
+    s->cfg = *cfg;
+    rng_fork(&s->rng, root, "swim");
+    *out = s;
+    return ERR_OK;
+}
+
+static void accused_free(struct swim *s, struct node *n)
+{
+    struct accused *a = n->accused;
+    if (!a)
+        return;
+    if (a->prev)
+        a->prev->next = a->next;
+    else
+        s->accused = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    n->accused = NULL;
+    mem_free(s->mem, a);
+}
+
+void swim_free(struct swim *s)
+{
+    if (!s)
+        return;
+    struct mem *mem = s->mem;
+    for (size_t i = 0; i < s->count; i++) {
+        struct node *n = s->all[i];
+        accused_free(s, n);
+        HASH_DEL(s->nodes, n);
+        mem_free(mem, n);
+    }
+    mem_free(mem, s->all);
+    mem_free(mem, s->order);
+    mem_free(mem, s);
+}
+
+void swim_self(struct swim *s, uint64_t incarnation)
+{
+    s->incarnation = incarnation;
+}
+
+/* ---- Small things --------------------------------------------------------------------------------- */
+
+static struct node *node_find(const struct swim *s, node_id id)
+{
+    struct node *n;
+    HASH_FIND(hh, s->nodes, &id, sizeof id, n);
+    return n;
+}
+
+static bool live(enum member_state state)
+{
+    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
+}
+
+static uint32_t live_count(const struct swim *s)
+{
+    return 1 + s->counts[MEMBER_ALIVE] + s->counts[MEMBER_SUSPECT];
+}
+
+static bool away(const struct node *n, uint64_t now_ms)
+{
+    return n->m.away_until_ms > now_ms;
+}
+
+/* NULL: the list is full; what isn't sent now is as good as lost on the way. */
+static struct swim_effect *effect(struct swim_effects *out, enum swim_effect_kind kind)
+{
+    if (out->count == SWIM_EFFECTS_MAX)
+        return NULL;
+    struct swim_effect *f = &out->v[out->count++];
+    *f = (struct swim_effect){.kind = kind};
+    return f;
+}
+
+static void send(struct swim_effects *out, enum swim_effect_kind kind, node_id to, uint32_t seq,
+                 node_id subject)
+{
+    struct swim_effect *f = effect(out, kind);
+    if (f) {
+        f->to = to;
+        f->seq = seq;
+        f->subject = subject;
+    }
+}
+
+static void enter(struct swim *s, struct node *n, enum member_state state, uint64_t now_ms,
+                  struct swim_effects *out)
+{
+    enum member_state from = n->m.state;
+    if (from == state)
+        return;
+    s->counts[from]--;
+    s->counts[state]++;
+    n->m.state = state;
+    n->m.since_ms = now_ms;
+    if (live(from) != live(state))
+        s->generation++;
+    struct swim_effect *f = effect(out, SWIM_CHANGED);
+    if (f) {
+        f->subject = n->m.node;
+        f->from = from;
+        f->state = state;
+    }
+}
+
+static void health_change(struct swim *s, int by)
+{
+    if (by > 0 && s->health < HEALTH_MAX)
+        s->health++;
+    else if (by < 0 && s->health > 0)
+        s->health--;
+}
+
+/* ---- Accusations ----------------------------------------------------------------------------------- */
+
+static struct accused *accused_add(struct swim *s, struct node *n)
+{
+    if (n->accused)
+        return n->accused;
+    struct accused *a = mem_alloc(s->mem, sizeof *a);
+    if (!a)
+        return NULL;
+    a->node = n;
+    a->deadline_ms = UINT64_MAX;
+    a->next = s->accused;
+    if (a->next)
+        a->next->prev = a;
+    s->accused = a;
+    n->accused = a;
+    return a;
+}
+
+/* False: said already, or enough have said so. */
+static bool charge_add(struct accused *a, const struct accusation *by)
+{
+    for (uint32_t i = 0; i < a->count; i++)
+        if (a->charges[i].a.accuser == by->accuser)
+            return false;
+    if (a->count == ACCUSERS_MAX)
+        return false;
+    a->charges[a->count++] = (struct charge){.a = *by};
+    return true;
+}
+
+static bool accuse(struct swim *s, enum accusation_kind kind, const struct node *n,
+                   struct accusation *out)
+{
+    uint8_t message[64];
+    struct pack k;
+    *out = (struct accusation){.kind = kind,
+                               .subject = n->m.node,
+                               .incarnation = n->m.incarnation,
+                               .accuser = s->crypto->node};
+    pack_init(&k, message, sizeof message);
+    pack_array(&k, 4);
+    pack_uint(&k, out->kind);
+    pack_uint(&k, out->subject);
+    pack_uint(&k, out->incarnation);
+    pack_uint(&k, out->accuser);
+    return !s->crypto->sign(s->crypto->ctx, ACCUSATION_LABEL, message, k.len, out->signature);
+}
+
+static void deadline_set(struct accused *a)
+{
+    uint32_t confirmations = a->count > 0 ? a->count - 1 : 0;
+    a->deadline_ms =
+        a->since_ms + suspicion_wait_ms(a->least_ms, a->most_ms, confirmations, a->expected);
+}
+
+static void suspect(struct swim *s, struct node *n, const struct accusation *by, uint64_t now_ms,
+                    struct swim_effects *out)
+{
+    bool first = n->m.state == MEMBER_ALIVE || (n->accused && n->accused->from_disk && by);
+    struct accused *a = accused_add(s, n);
+    if (!a)
+        return;
+    if (first) {
+        a->count = 0;
+        a->from_disk = false;
+        a->since_ms = now_ms;
+        a->least_ms = suspicion_least_ms(&s->cfg, live_count(s), s->health);
+        a->most_ms = a->least_ms * s->cfg.suspicion_max_mult;
+        a->expected = suspicion_expected(live_count(s));
+    }
+    if (charge_add(a, by))
+        deadline_set(a);
+    enter(s, n, MEMBER_SUSPECT, now_ms, out);
+}
+
+static void declare_dead(struct swim *s, struct node *n, const struct accusation *by, uint64_t now_ms,
+                         struct swim_effects *out)
+{
+    struct accused *a = accused_add(s, n);
+    if (!a)
+        return; /* the suspicion's timer tries again */
+    a->count = 0;
+    a->from_disk = false;
+    a->deadline_ms = UINT64_MAX;
+    charge_add(a, by);
+    enter(s, n, MEMBER_DEAD, now_ms, out);
+}
+
+void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now_ms,
+                        struct swim_effects *out)
+{
+    if (a->subject == s->crypto->node) {
+        if (a->incarnation < s->incarnation)
+            return;
+        health_change(s, 1);
+        struct swim_effect *f = effect(out, SWIM_REFUTE);
+        if (f)
+            f->incarnation = a->incarnation;
+        return;
+    }
+    struct node *n = node_find(s, a->subject);
+    if (!n || a->incarnation < n->m.incarnation || !live(n->m.state) || away(n, now_ms) ||
+        (a->accuser != s->crypto->node && !node_find(s, a->accuser)))
+        return;
+    if (a->kind == ACCUSE_DEAD)
+        declare_dead(s, n, a, now_ms, out);
+    else
+        suspect(s, n, a, now_ms, out);
+}
+
+const struct accusation *swim_accusation(const struct swim *s, node_id subject)
+{
+    const struct node *n = node_find(s, subject);
+    return n && n->accused && n->accused->count > 0 ? &n->accused->charges[0].a : NULL;
+}
+
+static bool charge_put(const struct accusation *a, struct pack *k, size_t room)
+{
+    struct pack part;
+    size_t space = k->size - k->len;
+    pack_init(&part, k->p + k->len, room < space ? room : space);
+    accusation_encode(a, &part);
+    if (pack_end(&part))
+        return false;
+    k->len += part.len;
+    return true;
+}
+
+uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
+{
+    uint32_t limit = told_limit(s->cfg.retransmit_mult, live_count(s)), count = 0;
+    size_t from = k->len;
+    const struct node *subject = node_find(s, to);
+    if (subject && subject->accused && subject->accused->count > 0)
+        count += charge_put(&subject->accused->charges[0].a, k, room);
+    for (uint32_t told = 0; told < limit; told++) {
+        for (struct accused *a = s->accused; a; a = a->next) {
+            for (uint32_t i = 0; i < a->count; i++) {
+                struct charge *c = &a->charges[i];
+                if (c->told != told)
+                    continue;
+                if (!charge_put(&c->a, k, room - (k->len - from)))
+                    goto full;
+                c->told = (uint8_t)(c->told + 1) | TOLD_NOW;
+                count++;
+            }
+        }
+    }
+full:
+    for (struct accused *a = s->accused; a; a = a->next)
+        for (uint32_t i = 0; i < a->count; i++)
+            a->charges[i].told &= TOLD_NOW - 1;
+    return count;
+}
+
+/* ---- Members --------------------------------------------------------------------------------------- */
+
+static bool arrays_room(struct swim *s)
+{
+    if (s->count < s->size)
+        return true;
+    size_t size = s->size ? 2 * s->size : 16;
+    struct node **all = mem_grow(s->mem, s->all, size * sizeof *all);
+    if (!all)
+        return false;
+    s->all = all;
+    struct node **order = mem_grow(s->mem, s->order, size * sizeof *order);
+    if (!order)
+        return false;
+    s->order = order;
+    s->size = size;
+    return true;
+}
+
+static enum err node_add(struct swim *s, const struct swim_record *r, uint64_t now_ms,
+                         struct swim_effects *out)
+{
+    struct mem *mem = s->mem;
+    if (s->count >= s->cfg.members_max)
+        return ERR_FULL;
+    struct node *n = arrays_room(s) ? mem_alloc(mem, sizeof *n) : NULL;
+    if (!n)
+        return ERR_NOMEM;
+    n->m = (struct member){
+        .node = r->node,
+        .address = r->address,
+        .boot = r->boot,
+        .incarnation = r->incarnation,
+        .since_ms = now_ms,
+        .away_until_ms = r->away_until_ms,
+        .state = r->presence == SWIM_LEFT ? MEMBER_LEFT : MEMBER_ALIVE,
+    };
+    HASH_ADD(hh, s->nodes, m.node, sizeof n->m.node, n);
+    if (!n->hh.tbl) {
+        mem_free(mem, n);
+        return ERR_NOMEM;
+    }
+    /* Into this round at a place by chance, among those that are still to come. */
+    size_t at = s->next + rng_below(&s->rng, s->count - s->next + 1);
+    memmove(s->order + at + 1, s->order + at, (s->count - at) * sizeof *s->order);
+    s->order[at] = n;
+    s->all[s->count++] = n;
+    s->counts[n->m.state]++;
+    s->generation++;
+    struct swim_effect *f = effect(out, SWIM_CHANGED);
+    if (f) {
+        f->subject = r->node;
+        f->from = f->state = n->m.state;
+    }
+    if (r->source == SWIM_FROM_DISK && n->m.state == MEMBER_ALIVE) {
+        struct accused *a = accused_add(s, n);
+        if (a) {
+            a->from_disk = true;
+            a->since_ms = now_ms;
+            a->deadline_ms = now_ms + DISK_SUSPICION_MS;
+        }
+        enter(s, n, MEMBER_SUSPECT, now_ms, out);
+    }
+    return ERR_OK;
+}
+
+enum err swim_member(struct swim *s, const struct swim_record *r, uint64_t now_ms,
+                     struct swim_effects *out)
+{
+    struct node *n = node_find(s, r->node);
+    if (!n)
+        return node_add(s, r, now_ms, out);
+    bool newer = r->incarnation > n->m.incarnation || r->boot > n->m.boot;
+    if (r->address.port)
+        n->m.address = r->address;
+    n->m.away_until_ms = r->away_until_ms;
+    if (r->boot > n->m.boot)
+        n->m.boot = r->boot;
+    if (r->incarnation > n->m.incarnation)
+        n->m.incarnation = r->incarnation;
+    if (r->presence == SWIM_LEFT) {
+        accused_free(s, n);
+        enter(s, n, MEMBER_LEFT, now_ms, out);
+    } else if (newer) {
+        accused_free(s, n);
+        enter(s, n, MEMBER_ALIVE, now_ms, out);
+    }
+    return ERR_OK;
+}
+
+static void array_remove(struct node **v, size_t *count, const struct node *n)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (v[i] != n)
+            continue;
+        memmove(v + i, v + i + 1, (*count - i - 1) * sizeof *v);
+        (*count)--;
+        return;
+    }
+}
+
+void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
+{
+    (void)out;
+    struct mem *mem = s->mem;
+    struct node *n = node_find(s, node);
+    if (!n)
+        return;
+    accused_free(s, n);
+    if (s->probe.node == n)
+        s->probe.node = NULL;
+    size_t count = s->count;
+    array_remove(s->order, &count, n);
+    array_remove(s->all, &s->count, n);
+    if (s->next > s->count)
+        s->next = s->count;
+    s->counts[n->m.state]--;
+    s->generation++;
+    HASH_DEL(s->nodes, n);
+    mem_free(mem, n);
+}
+
+void swim_on_heard(struct swim *s, node_id from, const struct address *address, uint64_t boot,
+                   uint64_t now_ms, struct swim_effects *out)
+{
+    struct node *n = node_find(s, from);
+    if (!n)
+        return;
+    if (boot > n->m.boot)
+        n->m.boot = boot;
+    if (address && address->port)
+        n->m.address = *address;
+    if (n->m.state == MEMBER_SUSPECT && n->accused && n->accused->from_disk) {
+        accused_free(s, n);
+        enter(s, n, MEMBER_ALIVE, now_ms, out);
+    }
+    /* Dead, and talks: the accusation rides on this ping, and it refutes. */
+    if (n->m.state == MEMBER_DEAD && now_ms - n->poked_ms >= s->cfg.probe_interval_ms) {
+        n->poked_ms = now_ms;
+        send(out, SWIM_SEND_PING, from, ++s->seq, from);
+    }
+}
+
+/* ---- Probes ---------------------------------------------------------------------------------------- */
+
+void swim_on_ping(struct swim *s, node_id from, uint32_t seq, uint64_t now_ms, struct swim_effects *out)
+{
+    (void)s;
+    (void)now_ms;
+    send(out, SWIM_SEND_ACK, from, seq, 0);
+}
+
+void swim_on_ping_req(struct swim *s, node_id from, node_id subject, uint32_t seq, uint64_t now_ms,
+                      struct swim_effects *out)
+{
+    struct node *n = node_find(s, subject);
+    if (!n || subject == from)
+        return;
+    struct relay *r = &s->relays[s->relay_next++ % RELAYS_MAX];
+    *r = (struct relay){.seq = ++s->seq, .their_seq = seq, .from = from, .until_ms = now_ms + RELAY_MS};
+    send(out, SWIM_SEND_PING, subject, r->seq, subject);
+}
+
+void swim_on_ack(struct swim *s, node_id from, uint32_t seq, uint64_t now_ms, struct swim_effects *out)
+{
+    for (size_t i = 0; i < RELAYS_MAX; i++) {
+        struct relay *r = &s->relays[i];
+        if (r->from && r->seq == seq && now_ms < r->until_ms) {
+            send(out, SWIM_SEND_ACK, r->from, r->their_seq, 0);
+            r->from = 0;
+            return;
+        }
+    }
+    /* From the member itself, or from one that we asked to ping it: the number is what counts. */
+    (void)from;
+    if (s->probe.node && s->probe.seq == seq && !s->probe.acked) {
+        s->probe.acked = true;
+        health_change(s, -1);
+    }
+}
+
+static void shuffle(struct swim *s)
+{
+    memcpy(s->order, s->all, s->count * sizeof *s->order);
+    for (size_t i = s->count; i > 1; i--) {
+        size_t j = rng_below(&s->rng, i);
+        struct node *swap = s->order[i - 1];
+        s->order[i - 1] = s->order[j];
+        s->order[j] = swap;
+    }
+    s->next = 0;
+}
+
+static struct node *probe_next(struct swim *s)
+{
+    for (size_t looked = 0; looked <= s->count; looked++) {
+        if (s->next >= s->count) {
+            if (s->count == 0)
+                return NULL;
+            shuffle(s);
+        }
+        struct node *n = s->order[s->next++];
+        if (live(n->m.state))
+            return n;
+    }
+    return NULL;
+}
+
+static void probe_begin(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+{
+    uint64_t stretch = s->health + 1;
+    s->round_ms = now_ms + s->cfg.probe_interval_ms * stretch;
+    struct node *n = probe_next(s);
+    s->probe.node = n;
+    if (!n)
+        return;
+    s->probe.seq = ++s->seq;
+    s->probe.asked_others = s->probe.acked = false;
+    s->probe.timeout_ms = now_ms + s->cfg.probe_timeout_ms * stretch;
+    send(out, SWIM_SEND_PING, n->m.node, s->probe.seq, n->m.node);
+}
+
+/* Ask a few live members, chosen by chance, to ping it. */
+static void probe_indirect(struct swim *s, struct swim_effects *out)
+{
+    struct node *chosen[8];
+    uint32_t want = s->cfg.indirect_probes < 8 ? s->cfg.indirect_probes : 8, seen = 0;
+    s->probe.asked_others = true;
+    for (size_t i = 0; want > 0 && i < s->count; i++) {
+        struct node *n = s->all[i];
+        if (n == s->probe.node || n->m.state != MEMBER_ALIVE)
+            continue;
+        uint64_t at = seen < want ? seen : rng_below(&s->rng, seen + 1);
+        if (at < want)
+            chosen[at] = n;
+        seen++;
+    }
+    for (uint32_t i = 0; i < want && i < seen; i++)
+        send(out, SWIM_SEND_PING_REQ, chosen[i]->m.node, s->probe.seq, s->probe.node->m.node);
+}
+
+static void probe_failed(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+{
+    struct node *n = s->probe.node;
+    struct accusation a;
+    s->probe.node = NULL;
+    if (!live(n->m.state))
+        return;
+    send(out, SWIM_GREET, n->m.node, 0, n->m.node);
+    if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a))
+        suspect(s, n, &a, now_ms, out);
+}
+
+/* A dead member may have come back, or a partition healed. One by chance is asked. */
+static void dead_probe(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+{
+    struct node *chosen = NULL;
+    uint32_t seen = 0;
+    s->dead_probe_ms = now_ms + DEAD_PROBE_MS;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->all[i]->m.state == MEMBER_DEAD && rng_below(&s->rng, ++seen) == 0)
+            chosen = s->all[i];
+    if (!chosen)
+        return;
+    if (now_ms - chosen->m.since_ms > s->cfg.dead_forget_ms) {
+        swim_remove(s, chosen->m.node, out);
+        return;
+    }
+    send(out, SWIM_SEND_PING, chosen->m.node, ++s->seq, chosen->m.node);
+    send(out, SWIM_GREET, chosen->m.node, 0, chosen->m.node);
+}
+
+static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+{
+    struct accused *next;
+    for (struct accused *a = s->accused; a; a = next) {
+        next = a->next;
+        struct node *n = a->node;
+        struct accusation by;
+        if (n->m.state != MEMBER_SUSPECT || now_ms < a->deadline_ms ||
+            out->count > SWIM_EFFECTS_MAX - 8)
+            continue;
+        if (away(n, now_ms))
+            a->deadline_ms = n->m.away_until_ms + a->least_ms;
+        else if (accuse(s, ACCUSE_DEAD, n, &by))
+            declare_dead(s, n, &by, now_ms, out);
+        else
+            a->deadline_ms = now_ms + s->cfg.probe_interval_ms;
+    }
+}
+
+/* We were asleep, or starved: what did not come meanwhile says nothing of others. */
+static void slept(struct swim *s, uint64_t now_ms)
+{
+    uint64_t slept_ms = now_ms - s->asked_ms;
+    health_change(s, 1);
+    s->probe.node = NULL;
+    s->round_ms = now_ms;
+    for (struct accused *a = s->accused; a; a = a->next)
+        if (a->deadline_ms != UINT64_MAX)
+            a->deadline_ms += slept_ms;
+}
+
+void swim_tick(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+{
+    if (s->asked_ms && s->round_ms && now_ms > s->asked_ms + s->cfg.probe_interval_ms)
+        slept(s, now_ms);
+    if (s->probe.node && !s->probe.acked && !s->probe.asked_others && now_ms >= s->probe.timeout_ms)
+        probe_indirect(s, out);
+    suspicions_expire(s, now_ms, out);
+    if (now_ms >= s->round_ms && s->count > 0) {
+        if (s->probe.node && !s->probe.acked)
+            probe_failed(s, now_ms, out);
+        probe_begin(s, now_ms, out);
+    }
+    if (s->counts[MEMBER_DEAD] > 0 && now_ms >= s->dead_probe_ms)
+        dead_probe(s, now_ms, out);
+    s->asked_ms = swim_deadline_ms(s);
+    if (s->asked_ms == UINT64_MAX)
+        s->asked_ms = 0;
+}
+
+uint64_t swim_deadline_ms(const struct swim *s)
+{
+    if (s->count == 0)
+        return UINT64_MAX;
+    uint64_t at = s->round_ms;
+    if (s->probe.node && !s->probe.acked && !s->probe.asked_others && s->probe.timeout_ms < at)
+        at = s->probe.timeout_ms;
+    for (const struct accused *a = s->accused; a; a = a->next)
+        if (a->node->m.state == MEMBER_SUSPECT && a->deadline_ms < at)
+            at = a->deadline_ms;
+    if (s->counts[MEMBER_DEAD] > 0 && s->dead_probe_ms < at)
+        at = s->dead_probe_ms;
+    return at;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------------- */
+
+const struct member *swim_find(const struct swim *s, node_id node)
+{
+    const struct node *n = node_find(s, node);
+    return n ? &n->m : NULL;
+}
+
+const struct member *swim_next(const struct swim *s, size_t *i)
+{
+    return *i < s->count ? &s->all[(*i)++]->m : NULL;
+}
+
+uint32_t swim_count(const struct swim *s, enum member_state state)
+{
+    return s->counts[state];
+}
+
+uint64_t swim_generation(const struct swim *s)
+{
+    return s->generation;
+}
+
+uint32_t swim_health(const struct swim *s)
+{
+    return s->health;
+}

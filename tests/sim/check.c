@@ -1,0 +1,467 @@
+#include "tests/sim/check.h"
+
+#include "placement/placement.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct claim_key { /* zero-filled: it is hashed as bytes */
+    struct uid app;
+    uint32_t slot;
+    uint32_t host, life;
+    uint64_t epoch;
+};
+
+struct seen { /* a number remembered under a key */
+    struct claim_key key;
+    uint64_t value;
+    UT_hash_handle hh;
+};
+
+struct kept { /* an app that was acknowledged, or removed */
+    struct uid app;
+    uint32_t revision;
+    struct kept *next;
+};
+
+struct check {
+    struct world *w;
+    struct seen *epochs;   /* each owner's real epoch of each slot, as it wrote it last */
+    struct seen *offers;   /* to whom a notary offered a (slot, epoch) */
+    struct seen *ceilings; /* while a minority is watched: the highest epoch of each slot when it began */
+    bool watching;
+    uint32_t watched_side;
+    struct kept *acknowledged, *removed;
+    uint64_t marked_starts;
+};
+
+static struct seen *seen_find(struct seen *head, const struct claim_key *key)
+{
+    struct seen *s;
+    HASH_FIND(hh, head, key, sizeof *key, s);
+    return s;
+}
+
+static struct seen *seen_add(struct seen **head, const struct claim_key *key)
+{
+    struct seen *s = seen_find(*head, key);
+    if (s)
+        return s;
+    s = calloc(1, sizeof *s);
+    CHECK(s);
+    s->key = *key;
+    HASH_ADD(hh, *head, key, sizeof s->key, s);
+    return s;
+}
+
+static void seen_free(struct seen **head)
+{
+    struct seen *s, *next;
+    HASH_ITER (hh, *head, s, next) {
+        HASH_DEL(*head, s);
+        free(s);
+    }
+}
+
+static struct claim_key slot_key(const struct uid *app, uint32_t slot)
+{
+    struct claim_key k;
+    memset(&k, 0, sizeof k);
+    k.app = *app;
+    k.slot = slot;
+    return k;
+}
+
+/* ---- On every effect ------------------------------------------------------------------------------- */
+
+struct rivals {
+    node_id self;
+    uint16_t slot;
+    uint64_t epoch; /* the highest real one of another's */
+};
+
+static void rival_visit(void *ctx, const struct entry *entry)
+{
+    struct rivals *r = ctx;
+    struct unit_body u;
+    if (entry->record.key.kind != RECORD_UNIT || record_key_slot(&entry->record.key) != r->slot ||
+        record_key_owner(&entry->record.key) == r->self || unit_body_decode(entry->record.body, &u) ||
+        u.surrogate)
+        return;
+    if (u.epoch > r->epoch)
+        r->epoch = u.epoch;
+}
+
+/* 4: epochs don't fall, and a new claim is above all that its owner knows. 9: a minority raises none. */
+static void on_claim(struct check *c, struct host *h, const struct effect *f)
+{
+    struct record r;
+    struct unit_body u;
+    if (record_decode(f->bytes.p, f->bytes.len, &r) || unit_body_decode(r.body, &u)) {
+        world_fail(c->w, "host %u writes a record that can't be read", h->index);
+        return;
+    }
+    if (record_key_owner(&r.key) != h->use->node || u.surrogate)
+        return;
+    const struct uid app = record_key_uid(&r.key);
+    uint16_t slot = record_key_slot(&r.key);
+    struct claim_key key = slot_key(&app, slot);
+    const struct seen *ceiling = seen_find(c->ceilings, &key);
+    if (c->watching && h->side == c->watched_side && u.epoch > (ceiling ? ceiling->value : 0))
+        world_fail(c->w, "host %u, in a minority, raises the epoch of slot %u to %llu", h->index, slot,
+                   (unsigned long long)u.epoch);
+    key.host = h->index + 1;
+    struct seen *last = seen_add(&c->epochs, &key);
+    if (u.epoch < last->value)
+        world_fail(c->w, "host %u: the epoch of its claim on slot %u falls from %llu to %llu", h->index,
+                   slot, (unsigned long long)last->value, (unsigned long long)u.epoch);
+    if (u.epoch > last->value && !u.released) {
+        struct rivals rivals = {.self = h->use->node, .slot = slot};
+        replica_each_of_app(engine_records(h->engine), &app, rival_visit, &rivals);
+        if (rivals.epoch >= u.epoch)
+            world_fail(c->w, "host %u claims slot %u at epoch %llu, and knows a claim at %llu", h->index,
+                       slot, (unsigned long long)u.epoch, (unsigned long long)rivals.epoch);
+    }
+    last->value = u.epoch;
+}
+
+static bool claim_on_disk(const struct host *h, const struct unit_id *id, struct unit_body *out)
+{
+    struct record r;
+    const struct record_key key = record_key_unit(&id->app, id->slot, h->use->node);
+    return disk_find(h, &key, &r) && !unit_body_decode(r.body, out);
+}
+
+static bool spec_of(const struct host *h, const struct uid *app, struct spec_body *out)
+{
+    const struct record_key key = record_key_app(RECORD_SPEC, app);
+    const struct entry *entry = replica_find(engine_records(h->engine), &key);
+    return entry && !spec_body_decode(entry->record.body, out);
+}
+
+static bool deleted_at(const struct host *h, const struct uid *app)
+{
+    const struct record_key key = record_key_app(RECORD_DELETED, app);
+    return replica_find(engine_records(h->engine), &key) != NULL;
+}
+
+static bool has_labels(const struct labels *host, const struct labels *want)
+{
+    for (uint32_t i = 0; i < want->count; i++) {
+        bool found = false;
+        for (uint32_t j = 0; j < host->count; j++)
+            found |= strcmp(host->v[j].key, want->v[i].key) == 0 &&
+                     strcmp(host->v[j].value, want->v[i].value) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* A guest starts when its claim is on disk under the run's name, and (11) where its constraints hold. */
+static void on_start(struct check *c, struct host *h, const struct effect *f)
+{
+    struct unit_body u;
+    struct spec_body spec;
+    if (!claim_on_disk(h, &f->unit, &u) || u.run != f->unit.epoch)
+        world_fail(c->w, "host %u starts run %llx of slot %u before its claim is on disk", h->index,
+                   (unsigned long long)f->unit.epoch, f->unit.slot);
+    if (spec_of(h, &f->unit.app, &spec) && !has_labels(&h->cfg.labels, &spec.require))
+        world_fail(c->w, "host %u starts an app whose labels it doesn't have", h->index);
+}
+
+/* An exit record goes when the end is on disk. */
+static void on_forget(struct check *c, struct host *h, const struct effect *f)
+{
+    struct unit_body u;
+    const struct guest *g = h->guests;
+    while (g && !(uid_equal(&g->run.app, &f->unit.app) && g->run.slot == f->unit.slot &&
+                  g->run.epoch == f->unit.epoch))
+        g = g->next;
+    if (!g || deleted_at(h, &f->unit.app) || !claim_on_disk(h, &f->unit, &u) ||
+        u.run != f->unit.epoch)
+        return;
+    if (u.pid != 0 || u.exit_status != g->end.status)
+        world_fail(c->w, "host %u forgets the end of slot %u before it is on disk", h->index, f->unit.slot);
+}
+
+/* One notary offers one (slot, epoch) to one host. */
+static void on_offer(struct check *c, struct host *h, const char *fields)
+{
+    char uid[UID_TEXT];
+    unsigned slot, surrogate;
+    unsigned long long epoch, to;
+    struct uid app;
+    if (sscanf(fields, "app=%32s slot=%u epoch=%llu to=%llx surrogate=%u", uid, &slot, &epoch, &to,
+               &surrogate) != 5 ||
+        uid_parse(uid, &app) || surrogate)
+        return;
+    struct claim_key key = slot_key(&app, slot);
+    key.host = h->index;
+    key.life = h->life + 1;
+    key.epoch = epoch;
+    struct seen *s = seen_add(&c->offers, &key);
+    if (s->value && s->value != to)
+        world_fail(c->w, "host %u offers slot %u at epoch %llu to two hosts", h->index, slot, epoch);
+    s->value = to;
+}
+
+static void on_effect(struct world *w, struct host *h, const struct effect *f)
+{
+    struct check *c = w->check;
+    if (f->kind == EFFECT_WRITE && f->key.kind == RECORD_UNIT)
+        on_claim(c, h, f);
+    else if (f->kind == EFFECT_UNIT_START)
+        on_start(c, h, f);
+    else if (f->kind == EFFECT_UNIT_FORGET)
+        on_forget(c, h, f);
+    else if (f->kind == EFFECT_LOG && strcmp(f->log.event, "offer.sent") == 0)
+        on_offer(c, h, f->log.fields);
+}
+
+/* 1: neither what is reserved nor what runs takes more than there is. */
+static void on_step(struct world *w, struct host *h)
+{
+    uint32_t runs = 0;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        runs += g->state == GUEST_ENDED ? 0 : g->memory_mib;
+    uint32_t reserved = engine_reserved_mib(h->engine);
+    if (reserved > h->cfg.capacity_mib || runs > h->cfg.capacity_mib)
+        world_fail(w, "host %u of %u MiB: %u are reserved, guests take %u", h->index, h->cfg.capacity_mib,
+                   reserved, runs);
+}
+
+/* ---- What the scenario tells ------------------------------------------------------------------------ */
+
+struct check *check_new(struct world *w)
+{
+    struct check *c = calloc(1, sizeof *c);
+    CHECK(c);
+    c->w = w;
+    w->check = c;
+    w->on_effect = on_effect;
+    w->on_step = on_step;
+    return c;
+}
+
+static void kept_free(struct kept *k)
+{
+    while (k) {
+        struct kept *next = k->next;
+        free(k);
+        k = next;
+    }
+}
+
+void check_free(struct check *c)
+{
+    seen_free(&c->epochs);
+    seen_free(&c->offers);
+    seen_free(&c->ceilings);
+    kept_free(c->acknowledged);
+    kept_free(c->removed);
+    free(c);
+}
+
+static void keep(struct kept **list, const struct uid *app, uint32_t revision)
+{
+    struct kept *k = calloc(1, sizeof *k);
+    CHECK(k);
+    *k = (struct kept){.app = *app, .revision = revision, .next = *list};
+    *list = k;
+}
+
+void check_removed(struct check *c, const struct uid *app)
+{
+    keep(&c->removed, app, 0);
+}
+
+static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
+{
+    struct record r;
+    struct spec_body spec;
+    const struct record_key deleted = record_key_app(RECORD_DELETED, app);
+    if (disk_find(h, &deleted, &r))
+        return true;
+    const struct record_key key = record_key_app(RECORD_SPEC, app);
+    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec))
+        return false;
+    if (spec.revision != revision)
+        return true; /* a concurrent one won, or a later one came: this one is not what is kept */
+    for (uint32_t i = 0; i < spec.image_count; i++)
+        if (!host_has_image(h, &spec.images[i].image))
+            return false;
+    return true;
+}
+
+void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need)
+{
+    uint32_t copies = 0;
+    for (uint32_t i = 0; i < c->w->host_count; i++)
+        copies += keeps_app(&c->w->hosts[i], app, revision);
+    if (copies < need)
+        world_fail(c->w, "a deploy is acknowledged, and kept by %u of %u disks", copies, need);
+    keep(&c->acknowledged, app, revision);
+}
+
+void check_mark(struct check *c)
+{
+    c->marked_starts = c->w->total.starts;
+}
+
+uint64_t check_starts(const struct check *c)
+{
+    return c->w->total.starts - c->marked_starts;
+}
+
+void check_minority_begin(struct check *c, uint32_t side)
+{
+    struct seen *s, *next;
+    HASH_ITER (hh, c->epochs, s, next) {
+        struct claim_key key = s->key;
+        key.host = 0;
+        struct seen *ceiling = seen_add(&c->ceilings, &key);
+        if (s->value > ceiling->value)
+            ceiling->value = s->value;
+    }
+    c->watching = true;
+    c->watched_side = side;
+}
+
+void check_minority_end(struct check *c)
+{
+    c->watching = false;
+    seen_free(&c->ceilings);
+}
+
+/* ---- Healed and quiet -------------------------------------------------------------------------------- */
+
+uint32_t check_instances(const struct world *w, const struct uid *app, uint16_t slot)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->host_count; i++)
+        for (const struct guest *g = w->hosts[i].guests; g; g = g->next)
+            n += g->state != GUEST_ENDED && uid_equal(&g->run.app, app) && g->run.slot == slot;
+    return n;
+}
+
+struct settle {
+    struct check *c;
+    struct host *view;
+    uint64_t expected; /* guests that should run */
+    char text[256];
+};
+
+static bool says(const struct settle *s)
+{
+    return s->text[0] != '\0';
+}
+
+static bool fits_somewhere(const struct world *w, const struct spec_body *spec)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        const struct host *h = &w->hosts[i];
+        struct node_body n;
+        enum target target;
+        char why[REASON_SIZE];
+        if (!h->engine || h->gone || engine_node(h->engine, h->use->node, &n) ||
+            placement_fits(spec, &n, &target, why, sizeof why))
+            continue;
+        if (n.capacity_mib - n.used_mib >= placement_reserve_mib(spec, target))
+            return true;
+    }
+    return false;
+}
+
+static void unit_visit(void *ctx, const struct unit_view *v)
+{
+    struct settle *s = ctx;
+    struct world *w = s->c->w;
+    struct spec_body spec;
+    if (says(s))
+        return;
+    const char *name = v->app_name;
+    uint32_t instances = check_instances(w, &v->app, v->slot);
+    enum unit_state state = v->body.state;
+    if (!v->winner && v->node) {
+        snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there", name, v->slot);
+    } else if (state == UNIT_RUNNING) {
+        s->expected++;
+        if (instances != 1)
+            snprintf(s->text, sizeof s->text, "%s/%u: %u instances of one that runs", name, v->slot,
+                     instances);
+    } else if (state == UNIT_PENDING) {
+        if (spec_of(s->view, &v->app, &spec) && fits_somewhere(w, &spec))
+            snprintf(s->text, sizeof s->text, "%s/%u is pending, and there is room: %s", name, v->slot,
+                     v->body.reason);
+    } else if (state != UNIT_DONE && state != UNIT_FAILED && state != UNIT_STOPPED) {
+        snprintf(s->text, sizeof s->text, "%s/%u is still %s: %s", name, v->slot, unit_state_text(state),
+                 v->body.reason);
+    }
+}
+
+static void members_check(struct settle *s, const struct host *h)
+{
+    struct world *w = s->c->w;
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        const struct host *other = &w->hosts[i];
+        if (other == h)
+            continue;
+        const struct member *m = swim_find(engine_members(h->engine), other->use->node);
+        bool should = !other->gone;
+        bool is = m && m->state == MEMBER_ALIVE;
+        if (should != is) {
+            snprintf(s->text, sizeof s->text, "host %u holds host %u %s", h->index, i,
+                     m ? member_state_text(m->state) : "unknown");
+            return;
+        }
+    }
+}
+
+static void kept_check(struct settle *s)
+{
+    const struct check *c = s->c;
+    for (const struct kept *k = c->acknowledged; k && !says(s); k = k->next) {
+        struct spec_body spec;
+        if (!deleted_at(s->view, &k->app) && !spec_of(s->view, &k->app, &spec))
+            snprintf(s->text, sizeof s->text, "an acknowledged deploy is lost");
+    }
+    for (const struct kept *k = c->removed; k && !says(s); k = k->next) {
+        struct spec_body spec;
+        if (!deleted_at(s->view, &k->app) || spec_of(s->view, &k->app, &spec))
+            snprintf(s->text, sizeof s->text, "a removed app is back");
+    }
+}
+
+const char *check_settled(struct check *c)
+{
+    static struct settle s;
+    struct world *w = c->w;
+    s = (struct settle){.c = c};
+    uint64_t guests = 0;
+    for (uint32_t i = 0; i < w->host_count && !says(&s); i++) {
+        struct host *h = &w->hosts[i];
+        if (h->gone)
+            continue;
+        if (!h->engine) {
+            snprintf(s.text, sizeof s.text, "host %u is down", i);
+            continue;
+        }
+        if (!s.view)
+            s.view = h;
+        if (replica_root(engine_records(h->engine)) != replica_root(engine_records(s.view->engine)))
+            snprintf(s.text, sizeof s.text, "hosts %u and %u hold different records", s.view->index, i);
+        else
+            members_check(&s, h);
+        for (const struct guest *g = h->guests; g; g = g->next)
+            guests += g->state != GUEST_ENDED;
+    }
+    if (!says(&s))
+        engine_each_unit(s.view->engine, NULL, unit_visit, &s);
+    if (!says(&s) && guests != s.expected)
+        snprintf(s.text, sizeof s.text, "%llu guests run, %llu should", (unsigned long long)guests,
+                 (unsigned long long)s.expected);
+    if (!says(&s))
+        kept_check(&s);
+    return says(&s) ? s.text : NULL;
+}

@@ -1,0 +1,31 @@
+/* What must always hold (docs/placement.md lists the numbers), checked on every effect and after every step;
+ * and what must hold once all is healed and quiet. */
+#ifndef UNIMESH_TESTS_SIM_CHECK_H
+#define UNIMESH_TESTS_SIM_CHECK_H
+
+#include "tests/sim/world.h"
+
+struct check; /* what the checks remember */
+
+struct check *check_new(struct world *w); /* hooks itself into w */
+void check_free(struct check *c);
+
+/* An app whose removal was acknowledged: 12, it stays deleted. */
+void check_removed(struct check *c, const struct uid *app);
+/* A deploy that was acknowledged for `need` copies: they are on disks now, and it is there in the end. */
+void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need);
+
+/* Healed and quiet: NULL if all is right, else what isn't (in a static buffer). */
+const char *check_settled(struct check *c);
+
+/* 9: from now on nobody of these hosts may raise an epoch. */
+void check_minority_begin(struct check *c, uint32_t side);
+void check_minority_end(struct check *c);
+/* 7: starts of guests since the mark. */
+void check_mark(struct check *c);
+uint64_t check_starts(const struct check *c);
+
+/* Guests that run for a slot. */
+uint32_t check_instances(const struct world *w, const struct uid *app, uint16_t slot);
+
+#endif

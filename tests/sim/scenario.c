@@ -1,0 +1,513 @@
+#include "tests/sim/scenario.h"
+
+#include "tests/sim/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    APPS_MAX = 2048,
+    COMMANDS_OPEN_MAX = 1024,
+    CALM_MS = 6000,      /* the mesh forms */
+    TICK_MS = 100,       /* between two strokes of fate */
+    SETTLE_MS = 180000,  /* healed, all must be right within this */
+    HOLD_MS = 3000,      /* … and stay so */
+    QUIET_MS = 25000,    /* what a join, a death or a cut does is done by then */
+    MINORITY_DETECT_MS = 25000
+};
+
+struct app {
+    char name[NAME_SIZE];
+    struct hash image;
+    struct spec_body spec;
+    bool deployed;
+};
+
+struct open_command {
+    uint64_t client;
+    enum command_kind kind;
+    uint32_t need;
+};
+
+struct scenario {
+    struct world *w;
+    struct check *check;
+    const struct scenario_config *cfg;
+    struct rng *rng;
+    struct app apps[APPS_MAX];
+    uint32_t app_count;
+    struct open_command open[COMMANDS_OPEN_MAX];
+    uint64_t clients;
+    uint64_t back_ms[HOSTS_MAX]; /* a host that is down comes back then; 0: it isn't to */
+    uint64_t heal_ms;            /* a partition ends then */
+    uint32_t left;
+};
+
+static struct host *host_by_chance(struct scenario *s)
+{
+    return &s->w->hosts[rng_below(s->rng, s->w->host_count)];
+}
+
+/* A host whose daemon runs; NULL: none found. */
+static struct host *running_host(struct scenario *s)
+{
+    for (int i = 0; i < 20; i++) {
+        struct host *h = host_by_chance(s);
+        if (h->engine)
+            return h;
+    }
+    return NULL;
+}
+
+/* ---- Hosts ------------------------------------------------------------------------------------------ */
+
+static void host_make(struct scenario *s)
+{
+    static const char *const zones[] = {"attic", "cellar", "shed"};
+    struct engine_config cfg = engine_config_default();
+    snprintf(cfg.name, sizeof cfg.name, "host%u", s->w->host_count);
+    cfg.capacity_mib = (uint32_t)(256u << rng_below(s->rng, 4));
+    cfg.away_ms = 10000;
+    cfg.backoff_max_ms = 5000;
+    cfg.lonely = s->w->host_count == 0;
+    cfg.bugs = s->cfg->bugs;
+    cfg.labels.count = 1;
+    snprintf(cfg.labels.v[0].key, sizeof cfg.labels.v[0].key, "zone");
+    snprintf(cfg.labels.v[0].value, sizeof cfg.labels.v[0].value, "%s", zones[s->w->host_count % 3]);
+    struct host *h = world_add_host(s->w, &cfg);
+    s->back_ms[h->index] = s->w->now + rng_below(s->rng, 2000);
+}
+
+static void hosts_back(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (!h->engine && !h->gone && s->back_ms[i] && s->w->now >= s->back_ms[i]) {
+            s->back_ms[i] = 0;
+            host_start(s->w, h);
+        }
+        if (!h->engine && !h->gone && !s->back_ms[i])
+            s->back_ms[i] = s->w->now + 500 + rng_below(s->rng, 15000); /* its daemon ended by itself */
+    }
+}
+
+/* ---- Commands --------------------------------------------------------------------------------------- */
+
+static uint32_t alive(const struct host *h, uint64_t now)
+{
+    uint32_t n = 1;
+    size_t i = 0;
+    for (const struct member *m; (m = swim_next(engine_members(h->engine), &i));)
+        n += m->state == MEMBER_ALIVE && m->away_until_ms <= now;
+    return n;
+}
+
+static void command(struct scenario *s, struct host *h, struct command *c)
+{
+    struct open_command *o = &s->open[++s->clients % COMMANDS_OPEN_MAX];
+    uint32_t live = alive(h, s->w->now);
+    *o = (struct open_command){.client = s->clients, .kind = c->kind, .need = live < 3 ? live : 3};
+    struct event ev = {.kind = EVENT_COMMAND, .id = s->clients, .command = *c};
+    s->w->total.commands++;
+    host_step(s->w, h, &ev);
+}
+
+static void on_reply(struct world *w, uint64_t client, const struct effect_reply *r)
+{
+    struct scenario *s = w->scenario;
+    struct open_command *o = &s->open[client % COMMANDS_OPEN_MAX];
+    if (o->client != client)
+        return;
+    o->client = 0;
+    if (r->err) {
+        w->total.refused_commands++;
+        return;
+    }
+    w->total.acknowledged++;
+    if (o->kind == COMMAND_DEPLOY)
+        check_acknowledged(s->check, &r->app, r->revision, o->need);
+    else if (o->kind == COMMAND_REMOVE)
+        check_removed(s->check, &r->app);
+}
+
+static struct app *app_make(struct scenario *s)
+{
+    static const uint32_t sizes[] = {16, 32, 32, 64, 64, 128, 4096};
+    struct app *a = &s->apps[s->app_count++];
+    struct spec_body *spec = &a->spec;
+    snprintf(a->name, sizeof a->name, "app%u", s->app_count);
+    memcpy(spec->name, a->name, sizeof spec->name);
+    for (size_t i = 0; i < sizeof a->image.b; i++)
+        a->image.b[i] = (uint8_t)rng_u64(s->rng);
+    spec->image_count = 1;
+    spec->images[0] = (struct image_ref){
+        .target = rng_below(s->rng, 2) ? TARGET_SPT : TARGET_VIRTIO,
+        .image = a->image,
+        .size_bytes = 100000,
+    };
+    spec->memory_mib = sizes[rng_below(s->rng, s->app_count % 20 ? 6 : 7)];
+    spec->restart = (enum restart_mode)rng_below(s->rng, 3);
+    if (rng_below(s->rng, 5) == 0) {
+        spec->require.count = 1;
+        snprintf(spec->require.v[0].key, sizeof spec->require.v[0].key, "zone");
+        snprintf(spec->require.v[0].value, sizeof spec->require.v[0].value, "attic");
+    }
+    return a;
+}
+
+static void deploy(struct scenario *s, struct app *a)
+{
+    static const char *const args[] = {"--hello=world", "--verbose"};
+    struct host *h = running_host(s);
+    if (!h)
+        return;
+    host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
+    struct command c = {
+        .kind = COMMAND_DEPLOY,
+        .spec = &a->spec,
+        .args = args,
+        .args_count = 2,
+        .replicas = a->deployed ? REPLICAS_KEEP : 1 + (uint32_t)rng_below(s->rng, 3),
+    };
+    a->deployed = true;
+    if (h->engine)
+        command(s, h, &c);
+}
+
+static void command_by_chance(struct scenario *s)
+{
+    struct host *h = running_host(s);
+    struct app *a = s->app_count ? &s->apps[rng_below(s->rng, s->app_count)] : NULL;
+    if (!h || !a)
+        return;
+    struct command c = {.app = a->name, .replicas = (uint32_t)rng_below(s->rng, 5)};
+    switch (rng_below(s->rng, 12)) {
+    case 0:
+        c.kind = COMMAND_REMOVE;
+        break;
+    case 1:
+        c.kind = COMMAND_STOP;
+        break;
+    case 2:
+    case 3:
+    case 4:
+        c.kind = COMMAND_START;
+        break;
+    case 5:
+    case 6:
+    case 7:
+        c.kind = COMMAND_MOVE;
+        c.slot = (uint16_t)rng_below(s->rng, 3);
+        break;
+    case 8:
+    case 9:
+        c.kind = COMMAND_SCALE;
+        break;
+    default:
+        deploy(s, a);
+        return;
+    }
+    command(s, h, &c);
+}
+
+/* ---- Fate ------------------------------------------------------------------------------------------- */
+
+static void partition(struct scenario *s)
+{
+    uint32_t sides = 2 + (uint32_t)rng_below(s->rng, 2);
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        s->w->hosts[i].side = (uint32_t)rng_below(s->rng, sides);
+    s->heal_ms = s->w->now + 2000 + rng_below(s->rng, 25000);
+    s->w->total.partitions++;
+    world_note(s->w, "partition into %u", sides);
+}
+
+static void heal(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        s->w->hosts[i].side = 0;
+    s->heal_ms = 0;
+    world_note(s->w, "healed");
+}
+
+static void leave(struct scenario *s, struct host *h)
+{
+    struct command c = {.kind = COMMAND_LEAVE};
+    if (s->left >= s->w->host_count / 10 || h->index < 2)
+        return;
+    s->left++;
+    s->w->total.leaves++;
+    command(s, h, &c);
+}
+
+static void stroke(struct scenario *s)
+{
+    struct host *h = running_host(s);
+    if (!h)
+        return;
+    uint64_t *back = &s->back_ms[h->index];
+    switch (rng_below(s->rng, 24)) {
+    case 0:
+    case 1:
+    case 2:
+        host_kill_daemon(s->w, h);
+        *back = s->w->now + 200 + rng_below(s->rng, rng_below(s->rng, 2) ? 1000 : 30000);
+        break;
+    case 3:
+    case 4:
+        host_cut_power(s->w, h);
+        *back = s->w->now + 1000 + rng_below(s->rng, 40000);
+        break;
+    case 5:
+        if (!s->heal_ms)
+            partition(s);
+        break;
+    case 6:
+        h->disk_fails_until_ms = s->w->now + rng_below(s->rng, 5000);
+        s->w->total.disk_faults++;
+        break;
+    case 7: {
+        struct event ev = {.kind = EVENT_STOPPING};
+        s->w->total.aways++;
+        host_step(s->w, h, &ev);
+        break;
+    }
+    case 8:
+        leave(s, h);
+        break;
+    case 9:
+    case 10:
+        s->w->loss_permille = (uint32_t)rng_below(s->rng, 150);
+        s->w->delay_max_ms = 2 + (uint32_t)rng_below(s->rng, 30);
+        break;
+    default:
+        break; /* most of the time nothing happens */
+    }
+}
+
+static void hosts_gone(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        for (uint32_t j = 0; h->quit && j < s->w->host_count; j++) {
+            const struct host *o = &s->w->hosts[j];
+            const struct member *m = o->engine ? swim_find(engine_members(o->engine), h->use->node) : NULL;
+            if (m && m->state == MEMBER_LEFT)
+                h->gone = true;
+        }
+    }
+}
+
+static void chaos(struct scenario *s)
+{
+    struct world *w = s->w;
+    uint64_t end = w->now + s->cfg->chaos_ms;
+    uint64_t deploys = (uint64_t)s->cfg->apps * TICK_MS;
+    uint64_t owed = 0;
+    w->loss_permille = 20;
+    w->duplicate_permille = 20;
+    w->corrupt_permille = 2;
+    w->replay_permille = 5;
+    w->guest_exits_permille = 100;
+    w->guest_fails_permille = 50;
+    w->fetch_fails_permille = 50;
+    while (w->now < end && !w->failed) {
+        world_run_until(w, w->now + TICK_MS);
+        owed += deploys;
+        for (; owed >= s->cfg->chaos_ms / 2 && s->app_count < s->cfg->apps; owed -= s->cfg->chaos_ms / 2)
+            deploy(s, app_make(s));
+        if (rng_below(s->rng, 3) == 0)
+            command_by_chance(s);
+        if (rng_below(s->rng, 100) < 15 + s->cfg->hosts / 2)
+            stroke(s);
+        if (s->heal_ms && w->now >= s->heal_ms)
+            heal(s);
+        hosts_gone(s);
+        hosts_back(s);
+    }
+}
+
+/* ---- Afterwards ------------------------------------------------------------------------------------- */
+
+static void peace(struct scenario *s)
+{
+    struct world *w = s->w;
+    heal(s);
+    w->loss_permille = w->corrupt_permille = w->replay_permille = w->duplicate_permille = 0;
+    w->guest_exits_permille = w->guest_fails_permille = w->fetch_fails_permille = 0;
+    w->delay_max_ms = 3;
+    hosts_gone(s);
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = &w->hosts[i];
+        h->disk_fails_until_ms = 0;
+        s->back_ms[i] = 0;
+        if (!h->engine && !h->gone)
+            host_start(w, h);
+    }
+}
+
+/* 6: in time, and it stays so. */
+static void settle(struct scenario *s, const char *when)
+{
+    struct world *w = s->w;
+    uint64_t end = w->now + SETTLE_MS;
+    const char *wrong = "";
+    while (wrong && w->now < end && !w->failed) {
+        world_run_until(w, w->now + 1000);
+        hosts_gone(s);
+        hosts_back(s);
+        if (w->failed)
+            return;
+        wrong = check_settled(s->check);
+        if (!wrong) {
+            world_run_until(w, w->now + HOLD_MS);
+            wrong = w->failed ? NULL : check_settled(s->check);
+        }
+    }
+    if (wrong)
+        world_fail(w, "%s, after %d s: %s", when, SETTLE_MS / 1000, wrong);
+}
+
+struct pending {
+    uint32_t count;
+};
+
+static void pending_visit(void *ctx, const struct unit_view *v)
+{
+    struct pending *p = ctx;
+    p->count += v->body.state == UNIT_PENDING;
+}
+
+static struct host *view_host(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        if (s->w->hosts[i].engine && !s->w->hosts[i].gone)
+            return &s->w->hosts[i];
+    return NULL;
+}
+
+static uint32_t pending_units(struct scenario *s)
+{
+    struct pending p = {0};
+    struct host *h = view_host(s);
+    if (h)
+        engine_each_unit(h->engine, NULL, pending_visit, &p);
+    return p.count;
+}
+
+static uint32_t guests_of(const struct host *h)
+{
+    uint32_t n = 0;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        n += g->state != GUEST_ENDED;
+    return n;
+}
+
+static struct host *busy_host(struct scenario *s, uint32_t side)
+{
+    struct host *best = NULL;
+    for (uint32_t i = 2; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (h->engine && !h->gone && h->side == side && (!best || guests_of(h) > guests_of(best)))
+            best = h;
+    }
+    return best;
+}
+
+/* 7: what waits for room may start; nothing else moves. */
+static void a_join_moves_nothing(struct scenario *s)
+{
+    uint32_t waiting = pending_units(s);
+    check_mark(s->check);
+    host_make(s);
+    world_run_until(s->w, s->w->now + 3000);
+    hosts_back(s);
+    world_run_until(s->w, s->w->now + QUIET_MS);
+    if (!s->w->failed && check_starts(s->check) > waiting)
+        world_fail(s->w, "a host joined, %u units were pending, and %llu guests were started", waiting,
+                   (unsigned long long)check_starts(s->check));
+    settle(s, "after a join");
+}
+
+static void a_death_moves_its_orphans(struct scenario *s)
+{
+    struct host *h = busy_host(s, 0);
+    if (!h || s->w->failed)
+        return;
+    uint32_t orphans = guests_of(h);
+    check_mark(s->check);
+    host_cut_power(s->w, h);
+    h->gone = true;
+    world_run_until(s->w, s->w->now + QUIET_MS);
+    if (!s->w->failed && check_starts(s->check) > orphans)
+        world_fail(s->w, "a host with %u guests died, and %llu were started", orphans,
+                   (unsigned long long)check_starts(s->check));
+    settle(s, "after a death");
+    h->gone = false;
+    if (!s->w->failed)
+        host_start(s->w, h);
+    settle(s, "after its return");
+}
+
+static void a_minority_raises_no_epoch(struct scenario *s)
+{
+    struct world *w = s->w;
+    uint32_t cut = 0, want = w->host_count / 3;
+    if (want < 2 || w->failed)
+        return;
+    world_run_until(w, w->now + 35000); /* the membership is stable */
+    for (uint32_t i = w->host_count; i > 0 && cut < want; i--)
+        if (!w->hosts[i - 1].gone) {
+            w->hosts[i - 1].side = 1;
+            cut++;
+        }
+    w->total.partitions++;
+    world_note(w, "%u hosts are cut off", cut);
+    world_run_until(w, w->now + MINORITY_DETECT_MS);
+    check_minority_begin(s->check, 1);
+    struct host *h = busy_host(s, 1);
+    if (h)
+        host_cut_power(w, h);
+    world_run_until(w, w->now + QUIET_MS);
+    check_minority_end(s->check);
+    heal(s);
+    if (h && !w->failed)
+        host_start(w, h);
+    settle(s, "after a minority was cut off");
+}
+
+struct world *scenario_run(const struct scenario_config *cfg)
+{
+    struct world *w = world_new(cfg->seed, cfg->hosts + 8);
+    struct scenario *s = calloc(1, sizeof *s);
+    CHECK(s && cfg->apps <= APPS_MAX && cfg->hosts + 8 <= HOSTS_MAX);
+    w->verbose = cfg->verbose;
+    s->w = w;
+    s->cfg = cfg;
+    s->rng = &w->rng;
+    s->check = check_new(w);
+    w->scenario = s;
+    w->on_reply = on_reply;
+    for (uint32_t i = 0; i < cfg->hosts; i++)
+        host_make(s);
+    while (w->now < CALM_MS && !w->failed) {
+        world_run_until(w, w->now + TICK_MS);
+        hosts_back(s);
+    }
+    chaos(s);
+    if (!w->failed)
+        peace(s);
+    settle(s, "healed");
+    if (!w->failed)
+        a_join_moves_nothing(s);
+    a_death_moves_its_orphans(s);
+    a_minority_raises_no_epoch(s);
+    w->on_effect = NULL;
+    w->on_step = NULL;
+    w->on_reply = NULL;
+    check_free(s->check);
+    free(s);
+    w->check = NULL;
+    w->scenario = NULL;
+    return w;
+}

@@ -1,0 +1,951 @@
+#include "tests/sim/world.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WALL_START_MS = 1700000000,
+    CALL_REFUSED_MS = 5,
+    COMMIT_MIN_MS = 1,
+    COMMIT_MAX_MS = 20,
+    SPIN_STEPS = 20000,
+    EFFECT_SLOTS = EFFECTS_SIZE
+};
+
+enum event_node_kind {
+    NODE_TIMER = 1,
+    NODE_DATAGRAM,
+    NODE_CALL,
+    NODE_ANSWER,
+    NODE_CALL_TIMEOUT,
+    NODE_COMMIT,
+    NODE_GUEST_STARTED,
+    NODE_GUEST_ENDED,
+    NODE_GUEST_KILLED,
+    NODE_GUEST_DEADLINE,
+    NODE_IMAGE,
+    NODE_HOST,
+    NODE_RESTART
+};
+
+struct event_node {
+    uint64_t at, order;
+    enum event_node_kind kind;
+    uint32_t host, life, from;
+    uint64_t id;
+    struct unit_id unit;
+    struct hash image;
+    enum err err;
+    size_t len;
+    uint8_t bytes[];
+};
+
+struct pending_call {
+    uint64_t id;       /* the world's: what the callee answers */
+    uint64_t call;     /* the caller's */
+    uint32_t caller, caller_life, callee;
+    struct pending_call *next;
+};
+
+/* ---- Words --------------------------------------------------------------------------------------- */
+
+void world_note(struct world *w, const char *format, ...)
+{
+    char *line = w->trace[w->trace_next++ % TRACE_LINES];
+    int n = snprintf(line, TRACE_LINE, "%8llu.%03llu ", (unsigned long long)(w->now / 1000),
+                     (unsigned long long)(w->now % 1000));
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(line + n, (size_t)(TRACE_LINE - n), format, ap);
+    va_end(ap);
+    if (w->verbose)
+        fprintf(stderr, "%s\n", line);
+}
+
+void world_fail(struct world *w, const char *format, ...)
+{
+    if (w->failed)
+        return;
+    w->failed = true;
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(w->failure, sizeof w->failure, format, ap);
+    va_end(ap);
+    world_note(w, "FAILED: %s", w->failure);
+}
+
+static void trace(struct world *w, uint64_t v)
+{
+    w->trace_hash = mix64(w->trace_hash ^ v) + UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* ---- The heap of what is to come ------------------------------------------------------------------ */
+
+static bool before(const struct event_node *a, const struct event_node *b)
+{
+    return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+static void heap_push(struct world *w, struct event_node *n)
+{
+    if (w->heap_count == w->heap_size) {
+        w->heap_size = w->heap_size ? 2 * w->heap_size : 1024;
+        w->heap = realloc(w->heap, w->heap_size * sizeof *w->heap);
+        CHECK(w->heap);
+    }
+    size_t i = w->heap_count++;
+    while (i > 0 && before(n, w->heap[(i - 1) / 2])) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->heap[i] = n;
+}
+
+static struct event_node *heap_pop(struct world *w)
+{
+    struct event_node *top = w->heap[0], *last = w->heap[--w->heap_count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->heap_count)
+            break;
+        if (child + 1 < w->heap_count && before(w->heap[child + 1], w->heap[child]))
+            child++;
+        if (!before(w->heap[child], last))
+            break;
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = last;
+    return top;
+}
+
+static struct event_node *later(struct world *w, uint64_t in_ms, enum event_node_kind kind,
+                                const struct host *h, const void *bytes, size_t len)
+{
+    struct event_node *n = calloc(1, sizeof *n + len);
+    CHECK(n);
+    n->at = w->now + in_ms;
+    n->order = w->order++;
+    n->kind = kind;
+    n->host = h->index;
+    n->life = h->life;
+    n->len = len;
+    if (len)
+        memcpy(n->bytes, bytes, len);
+    heap_push(w, n);
+    return n;
+}
+
+/* ---- Hosts ---------------------------------------------------------------------------------------- */
+
+struct world *world_new(uint64_t seed, uint32_t hosts_max)
+{
+    struct world *w = calloc(1, sizeof *w);
+    CHECK(w && hosts_max <= HOSTS_MAX);
+    w->seed = seed;
+    struct rng root;
+    rng_init(&root, seed);
+    rng_fork(&w->rng, &root, "world");
+    rng_fork(&w->net_rng, &root, "network");
+    rng_fork(&w->guest_rng, &root, "guests");
+    w->hosts = calloc(hosts_max, sizeof *w->hosts);
+    struct effect *v = calloc(EFFECT_SLOTS, sizeof *v);
+    uint8_t *buffer = malloc(EFFECTS_BUFFER);
+    CHECK(w->hosts && v && buffer);
+    effects_init(&w->fx, v, EFFECT_SLOTS, buffer, EFFECTS_BUFFER);
+    w->delay_min_ms = 1;
+    w->delay_max_ms = 3;
+    return w;
+}
+
+struct host *world_add_host(struct world *w, const struct engine_config *cfg)
+{
+    struct host *h = &w->hosts[w->host_count];
+    h->index = w->host_count++;
+    h->cfg = *cfg;
+    fake_crypto_init(&h->crypto, w->seed * 4096 + h->index + 1, w->seed);
+    h->use = &h->crypto.crypto;
+    h->address = (struct address){.ip = {[10] = 0xff, [11] = 0xff, 10, 0, (uint8_t)(h->index >> 8), (uint8_t)h->index},
+                                  .port = 7946};
+    h->cfg.addresses[0] = h->address;
+    h->cfg.address_count = 1;
+    h->skew_ms = (int64_t)rng_below(&w->rng, 2001) - 1000;
+    h->writes_end = &h->writes;
+    return h;
+}
+
+struct host *world_host_of(struct world *w, node_id node)
+{
+    for (uint32_t i = 0; i < w->host_count; i++)
+        if (w->hosts[i].use->node == node)
+            return &w->hosts[i];
+    return NULL;
+}
+
+static struct host *host_at(struct world *w, const struct address *a)
+{
+    uint32_t i = (uint32_t)a->ip[14] << 8 | a->ip[15];
+    return i < w->host_count && address_equal(a, &w->hosts[i].address) ? &w->hosts[i] : NULL;
+}
+
+bool hosts_talk(const struct host *a, const struct host *b)
+{
+    return a->powered && b->powered && a->side == b->side;
+}
+
+static uint64_t wall(const struct world *w, const struct host *h)
+{
+    return (uint64_t)((int64_t)(w->now + (uint64_t)WALL_START_MS * 1000) + h->skew_ms);
+}
+
+static void count(struct world *w, const struct host *h)
+{
+    const struct engine_counters *c = engine_counters(h->engine);
+    w->total.takeovers += c->takeovers;
+    w->total.offers_refused += c->offers_refused;
+    w->total.surrogates += c->surrogates;
+    w->total.overtaken += c->overtaken;
+    w->total.restarts += c->restarts;
+    w->total.refutations += c->refutations;
+    w->total.deaths += c->deaths_seen;
+    w->total.handovers += c->handovers;
+    w->total.merged += c->records_merged;
+    w->total.syncs += c->syncs;
+}
+
+static void daemon_free(struct world *w, struct host *h)
+{
+    if (!h->engine)
+        return;
+    count(w, h);
+    engine_free(h->engine);
+    h->engine = NULL;
+    if (h->mem.used_bytes != 0)
+        world_fail(w, "host %u: an engine that ended holds %zu bytes", h->index, h->mem.used_bytes);
+    h->life++;
+    h->timer_ms = 0;
+}
+
+static void writes_drop(struct world *w, struct host *h)
+{
+    while (h->writes) {
+        struct write *x = h->writes;
+        h->writes = x->next;
+        free(x->bytes);
+        free(x);
+        w->total.lost_writes++;
+    }
+    h->writes_end = &h->writes;
+    h->committing = false;
+}
+
+void host_kill_daemon(struct world *w, struct host *h)
+{
+    if (!h->engine)
+        return;
+    world_note(w, "host %u: kill -9 of its daemon", h->index);
+    w->total.daemon_crashes++;
+    daemon_free(w, h);
+    writes_drop(w, h); /* the store thread dies with it */
+}
+
+static void guests_free(struct host *h)
+{
+    while (h->guests) {
+        struct guest *g = h->guests;
+        h->guests = g->next;
+        free(g);
+    }
+}
+
+void host_cut_power(struct world *w, struct host *h)
+{
+    if (!h->powered)
+        return;
+    world_note(w, "host %u: power cut", h->index);
+    w->total.power_cuts++;
+    daemon_free(w, h);
+    writes_drop(w, h);
+    guests_free(h);
+    h->powered = false;
+}
+
+static void found(struct world *w, struct host *h)
+{
+    for (struct guest *g = h->guests; g && h->engine; g = g->next) {
+        struct event ev = {
+            .kind = g->state == GUEST_ENDED ? EVENT_UNIT_ENDED : EVENT_UNIT_FOUND,
+            .unit = g->run,
+            .pid = g->pid,
+            .target = g->target,
+            .end = g->end,
+        };
+        ev.end.text = g->end_text;
+        effects_reset(&w->fx);
+        ev.mono_ms = w->now;
+        ev.wall_ms = wall(w, h);
+        /* What these steps want done comes after the list has been gone through. */
+        engine_step(h->engine, &ev, &w->fx);
+        for (size_t i = 0; i < w->fx.count; i++)
+            if (w->fx.v[i].kind == EFFECT_UNIT_FORGET)
+                g->stopping = true; /* marked: removed below */
+            else if (w->fx.v[i].kind == EFFECT_WRITE) {
+                struct write *x = calloc(1, sizeof *x);
+                CHECK(x);
+                x->seq = w->fx.v[i].seq;
+                x->key = w->fx.v[i].key;
+                x->len = w->fx.v[i].bytes.len;
+                x->bytes = malloc(x->len + 1);
+                CHECK(x->bytes);
+                memcpy(x->bytes, w->fx.v[i].bytes.p, x->len);
+                *h->writes_end = x;
+                h->writes_end = &x->next;
+            }
+    }
+    struct guest **at = &h->guests;
+    while (*at) {
+        struct guest *g = *at;
+        if (g->state == GUEST_ENDED && g->stopping) {
+            *at = g->next;
+            free(g);
+        } else {
+            at = &g->next;
+        }
+    }
+    if (h->writes && !h->committing) {
+        h->committing = true;
+        later(w, COMMIT_MIN_MS, NODE_COMMIT, h, NULL, 0);
+    }
+}
+
+void host_start(struct world *w, struct host *h)
+{
+    if (h->engine || h->gone)
+        return;
+    h->powered = true;
+    h->quit = false;
+    uint64_t at = wall(w, h);
+    h->boot = h->boot + 1 > at ? h->boot + 1 : at;
+    h->cfg.boot = h->boot;
+    mem_init(&h->mem, 0);
+    enum err err = engine_new(&h->engine, &h->mem, h->use, &h->cfg, rng_u64(&w->rng), w->now, at);
+    CHECK(!err);
+    world_note(w, "host %u: starts, boot %llu", h->index, (unsigned long long)h->boot);
+    for (struct value *v = h->disk; v; v = v->hh.next)
+        engine_load(h->engine, v->bytes, v->len);
+    for (struct held *im = h->images; im; im = im->hh.next)
+        engine_image(h->engine, &im->image, im->size_bytes);
+    found(w, h);
+    later(w, 10 + rng_below(&w->guest_rng, 200), NODE_HOST, h, NULL, 0);
+    for (uint32_t i = 0; i < 2 && i < w->host_count; i++) {
+        struct event ev = {.kind = EVENT_JOIN, .address = w->hosts[i].address};
+        if (i != h->index)
+            host_step(w, h, &ev);
+    }
+    struct event ev = {.kind = EVENT_TICK};
+    host_step(w, h, &ev);
+}
+
+/* ---- The network ---------------------------------------------------------------------------------- */
+
+static bool chance(struct rng *r, uint32_t permille)
+{
+    return permille > 0 && rng_below(r, 1000) < permille;
+}
+
+static uint64_t delay(struct world *w)
+{
+    return rng_between(&w->net_rng, w->delay_min_ms, w->delay_max_ms);
+}
+
+static void send_datagram(struct world *w, struct host *from, const struct effect *f)
+{
+    struct host *to = host_at(w, &f->address);
+    w->total.datagrams++;
+    if (f->bytes.len > PACKET_SIZE_MAX)
+        world_fail(w, "host %u: a datagram of %zu bytes", from->index, f->bytes.len);
+    if (!to || !hosts_talk(from, to) || chance(&w->net_rng, w->loss_permille)) {
+        w->total.lost++;
+        return;
+    }
+    uint32_t copies = 1 + chance(&w->net_rng, w->duplicate_permille);
+    w->total.duplicated += copies - 1;
+    for (uint32_t i = 0; i < copies; i++) {
+        struct event_node *n = later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+        n->from = from->index;
+    }
+    if (chance(&w->net_rng, w->corrupt_permille)) {
+        struct event_node *n = later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+        n->from = from->index;
+        n->bytes[rng_below(&w->net_rng, n->len)] ^= (uint8_t)(1u << rng_below(&w->net_rng, 8));
+        w->total.corrupted++;
+    }
+    if (chance(&w->net_rng, w->replay_permille)) {
+        struct event_node *n = later(w, 500 + rng_below(&w->net_rng, 20000), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+        n->from = from->index;
+        n->life = UINT32_MAX; /* to whatever life there is then */
+        w->total.replayed++;
+    }
+}
+
+static void send_call(struct world *w, struct host *from, const struct effect *f)
+{
+    struct host *to = host_at(w, &f->address);
+    w->total.calls++;
+    struct pending_call *c = calloc(1, sizeof *c);
+    CHECK(c);
+    *c = (struct pending_call){.id = ++w->call_ids,
+                               .call = f->id,
+                               .caller = from->index,
+                               .caller_life = from->life,
+                               .callee = to ? to->index : 0,
+                               .next = w->calls};
+    w->calls = c;
+    struct event_node *n = later(w, f->timeout_ms, NODE_CALL_TIMEOUT, from, NULL, 0);
+    n->id = c->id;
+    if (!to || to == from || !hosts_talk(from, to))
+        return;
+    if (!to->engine || (f->peer && f->peer != to->use->node)) {
+        n = later(w, CALL_REFUSED_MS, NODE_CALL_TIMEOUT, from, NULL, 0);
+        n->id = c->id;
+        return;
+    }
+    n = later(w, delay(w) + delay(w), NODE_CALL, to, f->bytes.p, f->bytes.len);
+    n->id = c->id;
+    n->from = from->index;
+}
+
+/* Takes the call out; false: it has ended already. */
+static bool call_take(struct world *w, uint64_t id, struct pending_call *out)
+{
+    for (struct pending_call **at = &w->calls; *at; at = &(*at)->next) {
+        if ((*at)->id != id)
+            continue;
+        struct pending_call *c = *at;
+        *out = *c;
+        *at = c->next;
+        free(c);
+        return true;
+    }
+    return false;
+}
+
+static void send_answer(struct world *w, struct host *from, const struct effect *f)
+{
+    struct event_node *n = later(w, delay(w), NODE_ANSWER, from, f->bytes.p, f->bytes.len);
+    n->id = f->id;
+    n->life = UINT32_MAX;
+}
+
+static void call_ended(struct world *w, const struct event_node *n)
+{
+    struct pending_call c;
+    if (n->kind == NODE_ANSWER && !hosts_talk(&w->hosts[n->host], &w->hosts[n->host]))
+        return;
+    struct host *callee = &w->hosts[n->host];
+    if (n->kind == NODE_ANSWER) {
+        /* Lost on the way: the time limit brings the end. */
+        const struct pending_call *p = w->calls;
+        while (p && p->id != n->id)
+            p = p->next;
+        if (!p || !hosts_talk(callee, &w->hosts[p->caller]))
+            return;
+    }
+    if (!call_take(w, n->id, &c))
+        return;
+    struct host *caller = &w->hosts[c.caller];
+    if (!caller->engine || caller->life != c.caller_life)
+        return;
+    struct event ev = {.kind = EVENT_ANSWER, .id = c.call, .node = w->hosts[c.callee].use->node};
+    if (n->kind == NODE_ANSWER)
+        ev.bytes = (struct slice){.p = n->bytes, .len = n->len};
+    else
+        ev.err = ERR_UNREACHABLE;
+    host_step(w, caller, &ev);
+}
+
+/* ---- The disk -------------------------------------------------------------------------------------- */
+
+static void write_queue(struct world *w, struct host *h, const struct effect *f)
+{
+    struct write *x = calloc(1, sizeof *x);
+    CHECK(x);
+    x->seq = f->seq;
+    x->key = f->key;
+    if (f->kind == EFFECT_WRITE) {
+        x->len = f->bytes.len;
+        x->bytes = malloc(x->len + 1);
+        CHECK(x->bytes);
+        memcpy(x->bytes, f->bytes.p, x->len);
+    }
+    *h->writes_end = x;
+    h->writes_end = &x->next;
+    if (!h->committing) {
+        h->committing = true;
+        later(w, rng_between(&w->net_rng, COMMIT_MIN_MS, COMMIT_MAX_MS), NODE_COMMIT, h, NULL, 0);
+    }
+}
+
+static struct value *value_find(const struct host *h, const struct record_key *key)
+{
+    struct value *v;
+    HASH_FIND(hh, h->disk, key, sizeof *key, v);
+    return v;
+}
+
+static void value_set(struct host *h, struct write *x)
+{
+    struct value *v = value_find(h, &x->key);
+    if (!x->bytes) {
+        if (v) {
+            HASH_DEL(h->disk, v);
+            free(v->bytes);
+            free(v);
+        }
+        return;
+    }
+    if (!v) {
+        v = calloc(1, sizeof *v);
+        CHECK(v);
+        v->key = x->key;
+        HASH_ADD(hh, h->disk, key, sizeof v->key, v);
+    }
+    free(v->bytes);
+    v->bytes = x->bytes;
+    v->len = x->len;
+    x->bytes = NULL;
+}
+
+static void commit(struct world *w, struct host *h)
+{
+    h->committing = false;
+    bool fails = w->now < h->disk_fails_until_ms;
+    uint64_t seq = 0;
+    while (h->writes) {
+        struct write *x = h->writes;
+        h->writes = x->next;
+        seq = x->seq;
+        if (!fails)
+            value_set(h, x);
+        free(x->bytes);
+        free(x);
+        w->total.failed_writes += fails;
+    }
+    h->writes_end = &h->writes;
+    struct event ev = {.kind = EVENT_WRITTEN, .seq = seq, .err = fails ? ERR_DISK_FULL : ERR_OK};
+    host_step(w, h, &ev);
+}
+
+bool disk_find(const struct host *h, const struct record_key *key, struct record *out)
+{
+    const struct value *v = value_find(h, key);
+    return v && !record_decode(v->bytes, v->len, out);
+}
+
+bool host_has_image(const struct host *h, const struct hash *image)
+{
+    struct held *im;
+    HASH_FIND(hh, h->images, image, sizeof *image, im);
+    return im != NULL;
+}
+
+void host_give_image(struct world *w, struct host *h, const struct hash *image, uint64_t size)
+{
+    if (!host_has_image(h, image)) {
+        struct held *im = calloc(1, sizeof *im);
+        CHECK(im);
+        im->image = *image;
+        im->size_bytes = size;
+        HASH_ADD(hh, h->images, image, sizeof im->image, im);
+    }
+    struct event ev = {.kind = EVENT_IMAGE, .image = *image, .size_bytes = size};
+    host_step(w, h, &ev);
+}
+
+/* ---- The hypervisor -------------------------------------------------------------------------------- */
+
+static struct guest *guest_find(const struct host *h, const struct unit_id *run)
+{
+    for (struct guest *g = h->guests; g; g = g->next)
+        if (uid_equal(&g->run.app, &run->app) && g->run.slot == run->slot && g->run.epoch == run->epoch)
+            return g;
+    return NULL;
+}
+
+static void guest_start(struct world *w, struct host *h, const struct effect *f)
+{
+    if (guest_find(h, &f->unit)) {
+        world_fail(w, "host %u: run %llu of slot %u is started twice", h->index,
+                   (unsigned long long)f->unit.epoch, f->unit.slot);
+        return;
+    }
+    if (!host_has_image(h, &f->start.image)) {
+        world_fail(w, "host %u: a guest is started without its image", h->index);
+        return;
+    }
+    struct guest *g = calloc(1, sizeof *g);
+    CHECK(g);
+    g->run = f->unit;
+    g->target = f->start.target;
+    g->pid = ++w->pids;
+    g->deadline_ms = f->start.boottime_ms;
+    const struct spec_body spec = {.memory_mib = f->start.memory_mib};
+    g->memory_mib = placement_reserve_mib(&spec, g->target);
+    g->next = h->guests;
+    h->guests = g;
+    w->total.starts++;
+    bool fails = chance(&w->guest_rng, w->guest_fails_permille);
+    struct event_node *n = later(w, 5 + rng_below(&w->guest_rng, 60),
+                                 fails ? NODE_GUEST_ENDED : NODE_GUEST_STARTED, h, NULL, 0);
+    n->unit = g->run;
+    n->id = END_HOST;
+    if (g->deadline_ms) {
+        n = later(w, g->deadline_ms > w->now ? g->deadline_ms - w->now : 0, NODE_GUEST_DEADLINE, h, NULL, 0);
+        n->unit = g->run;
+        n->id = g->deadline_ms;
+    }
+}
+
+static void tell_ended(struct world *w, struct host *h, struct guest *g)
+{
+    struct event ev = {.kind = EVENT_UNIT_ENDED, .unit = g->run, .end = g->end};
+    ev.end.text = g->end_text;
+    if (h->engine)
+        host_step(w, h, &ev);
+}
+
+static void guest_end(struct world *w, struct host *h, const struct unit_id *run, enum end_cause cause,
+                      int32_t status)
+{
+    struct guest *g = guest_find(h, run);
+    if (!g || g->state == GUEST_ENDED)
+        return;
+    g->state = GUEST_ENDED;
+    g->end = (struct unit_end){.cause = g->stopping ? END_STOPPED : cause, .status = status};
+    snprintf(g->end_text, sizeof g->end_text, "%s",
+             cause == END_HOST ? "no tender" : cause == END_STOPPED ? "" : "the guest ended");
+    w->total.exits++;
+    tell_ended(w, h, g);
+}
+
+static void guest_started(struct world *w, struct host *h, const struct unit_id *run)
+{
+    struct guest *g = guest_find(h, run);
+    if (!g || g->state != GUEST_STARTING)
+        return;
+    g->state = GUEST_RUNNING;
+    if (chance(&w->guest_rng, w->guest_exits_permille)) {
+        struct event_node *n = later(w, 100 + rng_below(&w->guest_rng, 10000), NODE_GUEST_ENDED, h, NULL, 0);
+        n->unit = g->run;
+        n->id = rng_below(&w->guest_rng, 3) ? END_EXIT : END_CRASH;
+        n->len = 0;
+    }
+    struct event ev = {.kind = EVENT_UNIT_STARTED, .unit = g->run, .pid = g->pid, .target = g->target};
+    if (h->engine)
+        host_step(w, h, &ev);
+}
+
+static void guest_stop(struct world *w, struct host *h, const struct unit_id *run)
+{
+    struct guest *g = guest_find(h, run);
+    w->total.stops++;
+    if (g && g->state != GUEST_ENDED)
+        g->stopping = true;
+    struct event_node *n = later(w, 1 + rng_below(&w->guest_rng, 100), NODE_GUEST_KILLED, h, NULL, 0);
+    n->unit = *run;
+}
+
+static void guest_killed(struct world *w, struct host *h, const struct unit_id *run)
+{
+    struct guest *g = guest_find(h, run);
+    if (g && g->state != GUEST_ENDED) {
+        guest_end(w, h, run, END_STOPPED, -1);
+    } else if (g) {
+        tell_ended(w, h, g);
+    } else if (h->engine) {
+        struct event ev = {.kind = EVENT_UNIT_ENDED, .unit = *run, .end = {.cause = END_STOPPED, .status = -1, .text = ""}};
+        host_step(w, h, &ev);
+    }
+}
+
+static void guest_forget(struct world *w, struct host *h, const struct unit_id *run)
+{
+    for (struct guest **at = &h->guests; *at; at = &(*at)->next) {
+        struct guest *g = *at;
+        if (!uid_equal(&g->run.app, &run->app) || g->run.slot != run->slot || g->run.epoch != run->epoch)
+            continue;
+        if (g->state != GUEST_ENDED) {
+            world_fail(w, "host %u: a guest that runs is forgotten", h->index);
+            return;
+        }
+        *at = g->next;
+        free(g);
+        return;
+    }
+}
+
+static void guest_deadline(struct world *w, struct host *h, const struct effect *f)
+{
+    struct guest *g = guest_find(h, &f->unit);
+    if (!g)
+        return;
+    g->deadline_ms = f->boottime_ms;
+    if (!g->deadline_ms)
+        return;
+    struct event_node *n =
+        later(w, g->deadline_ms > w->now ? g->deadline_ms - w->now : 0, NODE_GUEST_DEADLINE, h, NULL, 0);
+    n->unit = g->run;
+    n->id = g->deadline_ms;
+}
+
+static void image_fetch(struct world *w, struct host *h, const struct effect *f)
+{
+    struct host *from = host_at(w, &f->address);
+    bool ok = from && hosts_talk(h, from) && from->engine && host_has_image(from, &f->image) &&
+              !chance(&w->guest_rng, w->fetch_fails_permille);
+    struct event_node *n = later(w, 10 + rng_below(&w->guest_rng, 300), NODE_IMAGE, h, NULL, 0);
+    n->image = f->image;
+    n->id = f->size_bytes;
+    n->from = from ? from->index : h->index;
+    n->err = ok ? ERR_OK : rng_below(&w->guest_rng, 2) ? ERR_UNREACHABLE : ERR_CORRUPT;
+    w->total.fetches++;
+    w->total.fetch_failures += !ok;
+}
+
+static void image_drop(struct host *h, const struct hash *image)
+{
+    struct held *im;
+    HASH_FIND(hh, h->images, image, sizeof *image, im);
+    if (im) {
+        HASH_DEL(h->images, im);
+        free(im);
+    }
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------------- */
+
+static void effect_do(struct world *w, struct host *h, const struct effect *f)
+{
+    switch (f->kind) {
+    case EFFECT_DATAGRAM:
+        send_datagram(w, h, f);
+        break;
+    case EFFECT_CALL:
+        send_call(w, h, f);
+        break;
+    case EFFECT_ANSWER:
+        send_answer(w, h, f);
+        break;
+    case EFFECT_WRITE:
+    case EFFECT_ERASE:
+        write_queue(w, h, f);
+        break;
+    case EFFECT_UNIT_START:
+        guest_start(w, h, f);
+        break;
+    case EFFECT_UNIT_STOP:
+        guest_stop(w, h, &f->unit);
+        break;
+    case EFFECT_UNIT_DEADLINE:
+        guest_deadline(w, h, f);
+        break;
+    case EFFECT_UNIT_FORGET:
+        guest_forget(w, h, &f->unit);
+        break;
+    case EFFECT_IMAGE_FETCH:
+        image_fetch(w, h, f);
+        break;
+    case EFFECT_IMAGE_DROP:
+        image_drop(h, &f->image);
+        break;
+    case EFFECT_REPLY:
+        if (w->on_reply)
+            w->on_reply(w, f->id, &f->reply);
+        break;
+    case EFFECT_LOG:
+        if (f->log.level > LOG_DEBUG)
+            world_note(w, "host %u: %s %s", h->index, f->log.event, f->log.fields);
+        break;
+    case EFFECT_REBOOT:
+        if (h->boot <= f->min_boot)
+            h->boot = f->min_boot + 1;
+        later(w, 1, NODE_RESTART, h, NULL, 0);
+        break;
+    case EFFECT_QUIT:
+        h->quit = true;
+        break;
+    }
+}
+
+static uint64_t bytes_hash(const void *p, size_t len)
+{
+    return fake_hash64(0, p, len);
+}
+
+void host_step(struct world *w, struct host *h, struct event *ev)
+{
+    if (!h->engine || w->failed)
+        return;
+    ev->mono_ms = w->now;
+    ev->wall_ms = wall(w, h);
+    effects_reset(&w->fx);
+    engine_step(h->engine, ev, &w->fx);
+    w->total.events++;
+    trace(w, w->now << 16 ^ (uint64_t)h->index << 8 ^ (uint64_t)ev->kind);
+    h->steps_now = h->steps_at_ms == w->now ? h->steps_now + 1 : 0;
+    h->steps_at_ms = w->now;
+    if (h->steps_now > SPIN_STEPS)
+        world_fail(w, "host %u: its engine spins (event %d)", h->index, ev->kind);
+    for (size_t i = 0; i < w->fx.count; i++) {
+        const struct effect *f = &w->fx.v[i];
+        trace(w, (uint64_t)f->kind << 32 ^ f->id ^ f->seq ^
+                     (f->bytes.len ? bytes_hash(f->bytes.p, f->bytes.len) : 0));
+        if (w->on_effect)
+            w->on_effect(w, h, f);
+        effect_do(w, h, f);
+    }
+    if (w->on_step)
+        w->on_step(w, h);
+    if (h->quit) {
+        world_note(w, "host %u: its daemon ended", h->index);
+        daemon_free(w, h);
+        writes_drop(w, h);
+        return;
+    }
+    uint64_t at = engine_deadline_ms(h->engine);
+    if (at < w->now)
+        at = w->now;
+    if (at != UINT64_MAX && at != h->timer_ms) {
+        h->timer_ms = at;
+        later(w, at - w->now, NODE_TIMER, h, NULL, 0);
+    }
+}
+
+static void event_do(struct world *w, struct event_node *n)
+{
+    struct host *h = &w->hosts[n->host];
+    struct event ev = {0};
+    bool of_daemon = n->kind == NODE_TIMER || n->kind == NODE_DATAGRAM || n->kind == NODE_CALL ||
+                     n->kind == NODE_COMMIT || n->kind == NODE_IMAGE || n->kind == NODE_HOST ||
+                     n->kind == NODE_RESTART;
+    if (of_daemon && n->life != UINT32_MAX && n->life != h->life)
+        return;
+    switch (n->kind) {
+    case NODE_TIMER:
+        if (n->at != h->timer_ms)
+            return;
+        h->timer_ms = 0;
+        ev.kind = EVENT_TICK;
+        host_step(w, h, &ev);
+        break;
+    case NODE_DATAGRAM:
+        if (!hosts_talk(&w->hosts[n->from], h))
+            return;
+        ev.kind = EVENT_DATAGRAM;
+        ev.address = w->hosts[n->from].address;
+        ev.bytes = (struct slice){.p = n->bytes, .len = n->len};
+        host_step(w, h, &ev);
+        break;
+    case NODE_CALL:
+        if (!hosts_talk(&w->hosts[n->from], h))
+            return;
+        ev.kind = EVENT_CALL;
+        ev.id = n->id;
+        ev.node = w->hosts[n->from].use->node;
+        ev.bytes = (struct slice){.p = n->bytes, .len = n->len};
+        host_step(w, h, &ev);
+        break;
+    case NODE_ANSWER:
+    case NODE_CALL_TIMEOUT:
+        call_ended(w, n);
+        break;
+    case NODE_COMMIT:
+        commit(w, h);
+        break;
+    case NODE_GUEST_STARTED:
+        guest_started(w, h, &n->unit);
+        break;
+    case NODE_GUEST_ENDED:
+        guest_end(w, h, &n->unit, (enum end_cause)n->id,
+                  n->id == END_EXIT ? (int32_t)rng_below(&w->guest_rng, 4) : -1);
+        break;
+    case NODE_GUEST_KILLED:
+        guest_killed(w, h, &n->unit);
+        break;
+    case NODE_GUEST_DEADLINE: {
+        struct guest *g = guest_find(h, &n->unit);
+        if (g && g->deadline_ms == n->id)
+            guest_end(w, h, &n->unit, END_STOPPED, -1);
+        break;
+    }
+    case NODE_IMAGE: {
+        bool ok = !n->err && hosts_talk(h, &w->hosts[n->from]);
+        ev.kind = EVENT_IMAGE;
+        ev.image = n->image;
+        if (ok) {
+            host_give_image(w, h, &n->image, n->id);
+        } else {
+            ev.err = n->err ? n->err : ERR_UNREACHABLE;
+            host_step(w, h, &ev);
+        }
+        break;
+    }
+    case NODE_HOST:
+        ev.kind = EVENT_HOST;
+        ev.host = (struct host_facts){.targets = 1u << TARGET_VIRTIO | 1u << TARGET_SPT};
+        host_step(w, h, &ev);
+        break;
+    case NODE_RESTART:
+        daemon_free(w, h);
+        writes_drop(w, h);
+        host_start(w, h);
+        break;
+    }
+}
+
+void world_run_until(struct world *w, uint64_t ms)
+{
+    while (w->heap_count > 0 && w->heap[0]->at <= ms && !w->failed) {
+        struct event_node *n = heap_pop(w);
+        w->now = n->at;
+        event_do(w, n);
+        free(n);
+    }
+    if (!w->failed)
+        w->now = ms;
+}
+
+void world_free(struct world *w)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = &w->hosts[i];
+        daemon_free(w, h);
+        writes_drop(w, h);
+        guests_free(h);
+        struct value *v, *v_next;
+        HASH_ITER (hh, h->disk, v, v_next) {
+            HASH_DEL(h->disk, v);
+            free(v->bytes);
+            free(v);
+        }
+        struct held *im, *im_next;
+        HASH_ITER (hh, h->images, im, im_next) {
+            HASH_DEL(h->images, im);
+            free(im);
+        }
+    }
+    for (size_t i = 0; i < w->heap_count; i++)
+        free(w->heap[i]);
+    while (w->calls) {
+        struct pending_call *c = w->calls;
+        w->calls = c->next;
+        free(c);
+    }
+    free(w->heap);
+    free(w->hosts);
+    free(w->fx.v);
+    free(w->fx.buffer);
+    free(w);
+}
