@@ -389,13 +389,15 @@ static bool key_pinned_otherwise(const struct replica *r, const struct record *r
     return it && memcmp(it->entry.record.author_key, rec->author_key, PUBLIC_KEY_SIZE) != 0;
 }
 
+/* What is on our own disk already passed a clock once: a host that starts with a wrong one loses nothing. */
 static enum err checked(struct replica *r, const struct record *rec, const struct hash *h,
-                        uint64_t wall_ms)
+                        uint64_t wall_ms, enum replica_spread spread)
 {
     enum err err = body_check(rec);
     if (err)
         return err;
-    if (hybrid(rec->key.kind) && hlc_wall_ms(rec->version.clock) > wall_ms + r->cfg.skew_max_ms)
+    if (spread == REPLICA_SPREAD && hybrid(rec->key.kind) &&
+        hlc_wall_ms(rec->version.clock) > wall_ms + r->cfg.skew_max_ms)
         return ERR_CLOCK;
     if (key_pinned_otherwise(r, rec))
         return ERR_AUTH;
@@ -484,7 +486,7 @@ static void history_keep(struct replica *r, const struct record *lost, enum repl
     struct item *it;
     pack_init(&k, bytes, sizeof bytes);
     if (record_history_encode(lost, &k) || record_decode(bytes, k.len, &rec) ||
-        item_find(r, &rec.key))
+        item_find(r, &rec.key) || HASH_COUNT(r->items) >= r->cfg.records_max)
         return;
     r->crypto->hash(bytes, k.len, &h);
     if (item_new(r, &rec, &h, &it))
@@ -506,13 +508,22 @@ static void clock_see(struct replica *r, const struct record *rec)
         r->clock = rec->version.clock;
 }
 
+/* A tombstone of what we hold makes room: it is never refused. */
+static bool full(const struct replica *r, const struct record_key *key)
+{
+    if (HASH_COUNT(r->items) < r->cfg.records_max)
+        return false;
+    const struct uid uid = record_key_uid(key);
+    return key->kind != RECORD_DELETED || !app_find(r, &uid);
+}
+
 /* A copy that loses: nothing to do, unless it is a spec that was written beside ours. */
 static enum err merge_stale(struct replica *r, const struct record *rec, const struct item *held,
                             const struct hash *h, uint64_t wall_ms, enum replica_spread spread,
                             struct merged *out)
 {
     if (rec->key.kind != RECORD_SPEC || hash_equal(h, &held->entry.hash) ||
-        !concurrent(rec, &held->entry.record) || checked(r, rec, h, wall_ms))
+        !concurrent(rec, &held->entry.record) || checked(r, rec, h, wall_ms, spread))
         return ERR_STALE;
     history_keep(r, rec, spread, out);
     if (!out->conflict)
@@ -539,9 +550,9 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
         return merge_stale(r, &rec, held, &h, wall_ms, spread, out);
     if (app_deleted(r, &rec.key))
         return ERR_STALE;
-    if (!held && HASH_COUNT(r->items) >= r->cfg.records_max)
+    if (!held && full(r, &rec.key))
         return ERR_FULL;
-    err = checked(r, &rec, &h, wall_ms);
+    err = checked(r, &rec, &h, wall_ms, spread);
     if (!err)
         err = item_new(r, &rec, &h, &fresh);
     if (err)
@@ -634,6 +645,8 @@ enum err announcement_decode(struct cursor *c, struct announcement *out)
 bool replica_wants(const struct replica *r, const struct announcement *a)
 {
     const struct item *it = item_find(r, &a->key);
+    if (a->key.kind == 0 || a->key.kind >= RECORD_KIND_END)
+        return false; /* a newer kind than this build's: it couldn't be kept */
     if (!it)
         return !app_deleted(r, &a->key);
     int order = version_compare(a->version, it->entry.record.version);

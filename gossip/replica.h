@@ -57,9 +57,10 @@ struct merged {
 };
 
 /* Merge a record that a peer sent or our disk held. Copies the bytes. Checks form, author's id, signature (once:
- * verified hashes are remembered), clock. ERR_STALE: ours is as new or newer (normal); ERR_AUTH, ERR_INVALID,
- * ERR_CLOCK, ERR_FULL, ERR_NOMEM: refused. On error nothing changed. `spread`: REPLICA_SPREAD queues it for
- * dissemination, REPLICA_QUIET not (loaded from disk; or our own, until it is on disk: then replica_spread). */
+ * verified hashes are remembered), and a peer's clock (REPLICA_SPREAD). ERR_STALE: ours is as new or newer
+ * (normal); ERR_AUTH, ERR_INVALID, ERR_CLOCK, ERR_FULL, ERR_NOMEM: refused. On error nothing changed. `spread`:
+ * REPLICA_SPREAD queues it for dissemination, REPLICA_QUIET not (loaded from disk; or our own, until it is on
+ * disk: then replica_spread). */
 enum replica_spread { REPLICA_QUIET = 0, REPLICA_SPREAD = 1 };
 enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
                        enum replica_spread spread, struct merged *out) MUST_USE;
@@ -99,7 +100,7 @@ bool replica_wants(const struct replica *r, const struct announcement *a);
 /* Anti-entropy. Equal roots: equal records. */
 uint64_t replica_root(const struct replica *r);
 void replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_SIZE]);
-/* Visit our entries in the buckets where `theirs` differs from ours,. */
+/* Visit our entries in the buckets where `theirs` differs from ours. */
 void replica_each_differing(const struct replica *r, const uint8_t theirs[static REPLICA_DIGESTS_SIZE],
                             replica_visit_fn *visit, void *ctx);
 

@@ -59,6 +59,7 @@ struct swim {
     struct node **all;              /* in the order of joining */
     struct node **order;            /* of this round's probes */
     size_t count, size, next;
+    struct node *check;             /* suspected by others: probed next, out of turn; NULL: none */
     struct accused *accused;
     uint32_t counts[MEMBER_STATE_COUNT];
     uint64_t generation;
@@ -243,12 +244,18 @@ static struct accused *accused_add(struct swim *s, struct node *n)
     return a;
 }
 
-/* False: said already, or enough have said so. */
+/* False: said already, or enough have said so. Who suspected first and says dead now says something new. */
 static bool charge_add(struct accused *a, const struct accusation *by)
 {
-    for (uint32_t i = 0; i < a->count; i++)
-        if (a->charges[i].a.accuser == by->accuser)
+    for (uint32_t i = 0; i < a->count; i++) {
+        struct charge *c = &a->charges[i];
+        if (c->a.accuser != by->accuser)
+            continue;
+        if (c->a.kind == ACCUSE_DEAD || by->kind != ACCUSE_DEAD)
             return false;
+        *c = (struct charge){.a = *by};
+        return true;
+    }
     if (a->count == ACCUSERS_MAX)
         return false;
     a->charges[a->count++] = (struct charge){.a = *by};
@@ -273,17 +280,25 @@ static bool accuse(struct swim *s, enum accusation_kind kind, const struct node 
     return !s->crypto->sign(s->crypto->ctx, ACCUSATION_LABEL, message, k.len, out->signature);
 }
 
+static const struct accusation *said_dead(const struct accused *a)
+{
+    for (uint32_t i = 0; i < a->count; i++)
+        if (a->charges[i].a.kind == ACCUSE_DEAD)
+            return &a->charges[i].a;
+    return NULL;
+}
+
 static void deadline_set(struct accused *a)
 {
     uint32_t confirmations = a->count > 0 ? a->count - 1 : 0;
-    a->deadline_ms =
-        a->since_ms + suspicion_wait_ms(a->least_ms, a->most_ms, confirmations, a->expected);
+    uint64_t wait_ms = suspicion_wait_ms(a->least_ms, a->most_ms, confirmations, a->expected);
+    a->deadline_ms = a->since_ms + (said_dead(a) ? a->least_ms : wait_ms);
 }
 
 static void suspect(struct swim *s, struct node *n, const struct accusation *by, uint64_t now_ms,
                     struct swim_effects *out)
 {
-    bool first = n->m.state == MEMBER_ALIVE || (n->accused && n->accused->from_disk && by);
+    bool first = n->m.state == MEMBER_ALIVE || !n->accused || n->accused->from_disk;
     struct accused *a = accused_add(s, n);
     if (!a)
         return;
@@ -297,22 +312,25 @@ static void suspect(struct swim *s, struct node *n, const struct accusation *by,
     }
     if (charge_add(a, by))
         deadline_set(a);
+    if (first && by->accuser != s->crypto->node &&
+        rng_below(&s->rng, live_count(s)) < 2 * CONFIRMATIONS_MAX)
+        s->check = n; /* a few of all that hear it look for themselves, and soon confirm or don't */
     enter(s, n, MEMBER_SUSPECT, now_ms, out);
 }
 
 static void declare_dead(struct swim *s, struct node *n, const struct accusation *by, uint64_t now_ms,
                          struct swim_effects *out)
 {
-    struct accused *a = accused_add(s, n);
-    if (!a)
-        return; /* the suspicion's timer tries again */
-    a->count = 0;
+    struct accused *a = n->accused;
+    a->charges[0] = (struct charge){.a = *by};
+    a->count = 1;
     a->from_disk = false;
     a->deadline_ms = UINT64_MAX;
-    charge_add(a, by);
     enter(s, n, MEMBER_DEAD, now_ms, out);
 }
 
+/* Nobody dies of another's word alone: after a partition both sides call each other dead, and whoever was cut off
+ * calls everybody so. "Dead" shortens the wait; the subject still has the least one to refute it. */
 void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now_ms,
                         struct swim_effects *out)
 {
@@ -329,7 +347,8 @@ void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now
     if (!n || a->incarnation < n->m.incarnation || !live(n->m.state) || away(n, now_ms) ||
         (a->accuser != s->crypto->node && !node_find(s, a->accuser)))
         return;
-    if (a->kind == ACCUSE_DEAD)
+    const struct accused *known = n->m.state == MEMBER_SUSPECT ? n->accused : NULL;
+    if (a->kind == ACCUSE_DEAD && known && !known->from_disk && now_ms >= known->since_ms + known->least_ms)
         declare_dead(s, n, a, now_ms, out);
     else
         suspect(s, n, a, now_ms, out);
@@ -491,6 +510,8 @@ void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
     accused_free(s, n);
     if (s->probe.node == n)
         s->probe.node = NULL;
+    if (s->check == n)
+        s->check = NULL;
     size_t count = s->count;
     array_remove(s->order, &count, n);
     array_remove(s->all, &s->count, n);
@@ -512,7 +533,7 @@ void swim_on_heard(struct swim *s, node_id from, const struct address *address, 
         n->m.boot = boot;
     if (address && address->port)
         n->m.address = *address;
-    if (n->m.state == MEMBER_SUSPECT && n->accused && n->accused->from_disk) {
+    if (n->m.state == MEMBER_SUSPECT && (!n->accused || n->accused->from_disk)) {
         accused_free(s, n);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }
@@ -575,6 +596,10 @@ static void shuffle(struct swim *s)
 
 static struct node *probe_next(struct swim *s)
 {
+    struct node *check = s->check;
+    s->check = NULL;
+    if (check && check->m.state == MEMBER_SUSPECT)
+        return check;
     for (size_t looked = 0; looked <= s->count; looked++) {
         if (s->next >= s->count) {
             if (s->count == 0)
@@ -602,7 +627,7 @@ static void probe_begin(struct swim *s, uint64_t now_ms, struct swim_effects *ou
     send(out, SWIM_SEND_PING, n->m.node, s->probe.seq, n->m.node);
 }
 
-/* Ask a few live members, chosen by chance, to ping it. */
+/* Ask a few live members, chosen by chance, to ping it; and try once more ourselves. */
 static void probe_indirect(struct swim *s, struct swim_effects *out)
 {
     struct node *chosen[8];
@@ -619,6 +644,7 @@ static void probe_indirect(struct swim *s, struct swim_effects *out)
     }
     for (uint32_t i = 0; i < want && i < seen; i++)
         send(out, SWIM_SEND_PING_REQ, chosen[i]->m.node, s->probe.seq, s->probe.node->m.node);
+    send(out, SWIM_SEND_PING, s->probe.node->m.node, s->probe.seq, s->probe.node->m.node);
 }
 
 static void probe_failed(struct swim *s, uint64_t now_ms, struct swim_effects *out)
@@ -633,21 +659,31 @@ static void probe_failed(struct swim *s, uint64_t now_ms, struct swim_effects *o
         suspect(s, n, &a, now_ms, out);
 }
 
-/* A dead member may have come back, or a partition healed. One by chance is asked. */
+static uint32_t gone_count(const struct swim *s)
+{
+    return s->counts[MEMBER_DEAD] + s->counts[MEMBER_LEFT];
+}
+
+/* A dead member may have come back, or a partition healed. One by chance is asked; one that is gone for long is
+ * forgotten. */
 static void dead_probe(struct swim *s, uint64_t now_ms, struct swim_effects *out)
 {
-    struct node *chosen = NULL;
+    struct node *chosen = NULL, *forget = NULL;
     uint32_t seen = 0;
     s->dead_probe_ms = now_ms + DEAD_PROBE_MS;
-    for (size_t i = 0; i < s->count; i++)
-        if (s->all[i]->m.state == MEMBER_DEAD && rng_below(&s->rng, ++seen) == 0)
-            chosen = s->all[i];
+    for (size_t i = 0; i < s->count; i++) {
+        struct node *n = s->all[i];
+        if (live(n->m.state))
+            continue;
+        if (now_ms - n->m.since_ms > s->cfg.dead_forget_ms)
+            forget = n;
+        else if (n->m.state == MEMBER_DEAD && rng_below(&s->rng, ++seen) == 0)
+            chosen = n;
+    }
+    if (forget)
+        swim_remove(s, forget->m.node, out);
     if (!chosen)
         return;
-    if (now_ms - chosen->m.since_ms > s->cfg.dead_forget_ms) {
-        swim_remove(s, chosen->m.node, out);
-        return;
-    }
     send(out, SWIM_SEND_PING, chosen->m.node, ++s->seq, chosen->m.node);
     send(out, SWIM_GREET, chosen->m.node, 0, chosen->m.node);
 }
@@ -664,6 +700,8 @@ static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effec
             continue;
         if (away(n, now_ms))
             a->deadline_ms = n->m.away_until_ms + a->least_ms;
+        else if (said_dead(a))
+            declare_dead(s, n, said_dead(a), now_ms, out);
         else if (accuse(s, ACCUSE_DEAD, n, &by))
             declare_dead(s, n, &by, now_ms, out);
         else
@@ -695,7 +733,7 @@ void swim_tick(struct swim *s, uint64_t now_ms, struct swim_effects *out)
             probe_failed(s, now_ms, out);
         probe_begin(s, now_ms, out);
     }
-    if (s->counts[MEMBER_DEAD] > 0 && now_ms >= s->dead_probe_ms)
+    if (gone_count(s) > 0 && now_ms >= s->dead_probe_ms)
         dead_probe(s, now_ms, out);
     s->asked_ms = swim_deadline_ms(s);
     if (s->asked_ms == UINT64_MAX)
@@ -712,7 +750,7 @@ uint64_t swim_deadline_ms(const struct swim *s)
     for (const struct accused *a = s->accused; a; a = a->next)
         if (a->node->m.state == MEMBER_SUSPECT && a->deadline_ms < at)
             at = a->deadline_ms;
-    if (s->counts[MEMBER_DEAD] > 0 && s->dead_probe_ms < at)
+    if (gone_count(s) > 0 && s->dead_probe_ms < at)
         at = s->dead_probe_ms;
     return at;
 }

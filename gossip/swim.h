@@ -135,7 +135,8 @@ void swim_on_ping_req(struct swim *s, node_id from, node_id subject, uint32_t se
                       struct swim_effects *out);
 void swim_on_ack(struct swim *s, node_id from, uint32_t seq, uint64_t now_ms,
                  struct swim_effects *out);
-/* The signature has been verified by the caller (engine caches); an accusation of or by a stranger is ignored. */
+/* The signature has been verified by the caller (engine caches); an accusation of or by a stranger is ignored.
+ * ACCUSE_DEAD kills nobody at once: it starts a suspicion, or shortens the one there is to its least wait. */
 void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now_ms,
                         struct swim_effects *out);
 

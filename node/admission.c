@@ -16,7 +16,7 @@ void admission_answer(struct engine *e, node_id to, const struct message_offer *
     const struct app *a = app_find(e, &o->id.app);
     struct message_offer_answer m = {.id = o->id, .verdict = verdict, .room_seq = e->room_seq};
     if (a && o->id.slot < a->slot_count)
-        m.epoch = a->slots[o->id.slot].real.epoch;
+        m.epoch = a->slots[o->id.slot].epoch_seen;
     snprintf(m.reason, sizeof m.reason, "%s", reason);
     if (verdict == OFFER_ACCEPTED)
         e->count.offers_accepted++;
@@ -43,7 +43,7 @@ static bool known(struct engine *e, node_id from, const struct message_offer *o,
     if (a && a->deleted)
         return true;
     struct version have = a && a->has_spec ? a->spec_version : (struct version){0};
-    if (a && a->has_spec && version_compare(have, o->spec) >= 0 && o->id.slot < a->slot_count)
+    if (a && a->has_spec && version_compare(have, o->spec) >= 0 && o->id.slot < a->replicas)
         return true;
     static const enum record_kind kinds[] = {RECORD_SPEC, RECORD_REPLICAS, RECORD_WANTED};
     for (size_t i = 0; from != e->crypto->node && i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -91,7 +91,8 @@ static void claim(struct engine *e, node_id from, const struct message_offer *o,
     bool goes_on = u->run == RUN_UP && version_equal(b->spec, a->spec_version);
     bool other = o->previous && o->previous != e->crypto->node;
     b->surrogate = o->surrogate ? b->surrogate + 1 : 0;
-    b->epoch = o->id.epoch;
+    if (o->id.epoch > b->epoch)
+        b->epoch = o->id.epoch;
     b->released = 0;
     unit_reserve(e, u, need);
     if (!goes_on) {
@@ -129,18 +130,19 @@ static void claim(struct engine *e, node_id from, const struct message_offer *o,
 /* An offer that we took already, sent again. */
 static bool taken_before(const struct unit *u, const struct message_offer *o)
 {
-    return u && !u->body.released && u->body.epoch == o->id.epoch &&
-           (u->body.surrogate != 0) == (o->surrogate != 0);
+    if (!u || u->body.released || (u->body.surrogate != 0) != (o->surrogate != 0))
+        return false;
+    return o->surrogate || u->body.epoch == o->id.epoch;
 }
 
 static bool stale(const struct engine *e, const struct app *a, const struct message_offer *o)
 {
-    const struct slot_claim *real = &a->slots[o->id.slot].real;
+    const struct slot *s = &a->slots[o->id.slot];
     if (bug(e, BUG_ACCEPT_STALE_OFFER))
         return false;
     if (o->surrogate)
-        return real->owner && !real->released && peer_live(e, real->owner);
-    return real->owner && o->id.epoch <= real->epoch;
+        return s->real.owner && !s->real.released && peer_live(e, s->real.owner);
+    return o->id.epoch <= s->epoch_seen;
 }
 
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o)
@@ -155,7 +157,7 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         return;
     }
     struct unit *u = unit_find(e, &o->id.app, o->id.slot);
-    if (a->deleted || o->id.slot >= a->slot_count || app_spec(e, a, &spec)) {
+    if (a->deleted || o->id.slot >= a->replicas || app_spec(e, a, &spec)) {
         admission_answer(e, from, o, OFFER_REFUSED, "the app was removed");
     } else if (taken_before(u, o)) {
         if (u->claim_seq <= e->durable_seq)

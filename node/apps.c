@@ -78,19 +78,16 @@ bool app_uses_image(const struct engine *e, const struct app *a, const struct ha
 
 /* ---- Slots --------------------------------------------------------------------------------------- */
 
-static bool slots_resize(struct engine *e, struct app *a, uint32_t count)
+/* Slots are never dropped: one that is not wanted for a while keeps its epochs. */
+static bool slots_grow(struct engine *e, struct app *a, uint32_t count)
 {
-    if (count == a->slot_count)
+    if (count <= a->slot_count)
         return true;
-    struct slot *v = NULL;
-    if (count > 0) {
-        v = mem_alloc(e->mem, count * sizeof *v);
-        if (!v)
-            return false;
-        uint32_t keep = count < a->slot_count ? count : a->slot_count;
-        if (keep > 0)
-            memcpy(v, a->slots, keep * sizeof *v);
-    }
+    struct slot *v = mem_alloc(e->mem, count * sizeof *v);
+    if (!v)
+        return false;
+    if (a->slot_count > 0)
+        memcpy(v, a->slots, a->slot_count * sizeof *v);
     mem_free(e->mem, a->slots);
     a->slots = v;
     a->slot_count = count;
@@ -128,8 +125,8 @@ static void registers_read(struct engine *e, struct app *a)
     if (entry && !wanted_body_decode(entry->record.body, &w))
         a->wanted = w.wanted;
     a->replicas = replicas;
-    if (!slots_resize(e, a, replicas))
-        a->replicas = a->slot_count < replicas ? a->slot_count : replicas;
+    if (!slots_grow(e, a, replicas))
+        a->replicas = a->slot_count;
 }
 
 struct refresh {
@@ -164,6 +161,8 @@ static void unit_visit(void *ctx, const struct entry *entry)
         .state = u.state,
         .spec = u.spec,
     };
+    if (c.epoch > s->epoch_seen)
+        s->epoch_seen = c.epoch;
     if (c.epoch > s->epoch_max)
         s->epoch_max = c.epoch;
     struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
@@ -275,7 +274,7 @@ static void app_visit(struct engine *e, const struct app *a, app_view_fn *visit,
     if (app_spec(e, a, &v.spec))
         return;
     replica_each_of_app(e->replica, &a->uid, history_visit, &v);
-    for (uint32_t i = 0; i < a->slot_count; i++) {
+    for (uint32_t i = 0; i < a->replicas; i++) {
         const struct slot_claim *c = slot_holder(e, a, i);
         v.running += c && c->state == UNIT_RUNNING;
     }
@@ -363,17 +362,17 @@ static uint32_t slots_claimed(const struct engine *e, const struct app *a)
 static void units_of(struct engine *e, const struct app *a, unit_view_fn *visit, void *ctx)
 {
     uint32_t end = slots_claimed(e, a);
-    for (uint32_t i = 0; i < end || i < a->slot_count; i++) {
+    for (uint32_t i = 0; i < end || i < a->replicas; i++) {
         struct unit_visit uv = {
             .e = e,
             .app = a,
             .slot = i,
-            .holder = i < a->slot_count ? slot_holder(e, a, i) : NULL,
+            .holder = i < a->replicas ? slot_holder(e, a, i) : NULL,
             .visit = visit,
             .ctx = ctx,
         };
         replica_each_of_app(e->replica, &a->uid, claim_visit, &uv);
-        if (!uv.shown && i < a->slot_count)
+        if (!uv.shown && i < a->replicas)
             pending_visit(&uv);
     }
 }

@@ -69,8 +69,9 @@ struct peer {
 
 /* ---- records.c ---------------------------------------------------------------------------------- */
 
-struct unsynced { /* an own record that spreads once it is on disk */
-    uint64_t seq;
+struct unsynced { /* a write under way; an own record spreads once it is on disk */
+    uint64_t seq;     /* 0: it failed, and is due again */
+    bool own;
     struct record_key key;
 };
 
@@ -86,7 +87,8 @@ struct slot {
         enum unit_state state;
         struct version spec;
     } real, surrogate;
-    uint64_t epoch_max;      /* the highest real epoch seen in any record, or offered by us */
+    uint64_t epoch_seen;     /* the highest epoch in any record */
+    uint64_t epoch_max;      /* … or offered by us */
     uint64_t empty_since_ms; /* 0: filled */
     uint64_t retry_ms;       /* no offer before */
     node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
@@ -119,7 +121,7 @@ struct app {
     uint32_t replicas;
     enum wanted wanted;
     uint32_t slot_count;
-    struct slot *slots; /* slot_count of them */
+    struct slot *slots; /* slot_count of them, at least `replicas` */
     uint32_t refusal_count, refusal_next;
     struct refusal refusals[REFUSALS_MAX];
     uint64_t fault_until_ms; /* this host failed it: not here before */
@@ -438,7 +440,7 @@ void images_announce(struct engine *e);
 void images_drop(struct engine *e, struct image *im);
 void images_tick(struct engine *e);
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);
-void units_on_own_record(struct engine *e, const struct entry *entry);
+void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin);
 void units_on_found(struct engine *e, const struct event *ev);
 void units_on_started(struct engine *e, const struct event *ev);
 void units_on_ended(struct engine *e, const struct event *ev);

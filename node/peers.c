@@ -123,8 +123,10 @@ void peers_on_node_record(struct engine *e, const struct entry *entry, enum orig
                     (unsigned long long)node, err_name(err));
     if (e->fx)
         peers_run_swim(e, &out);
-    if (room)
+    if (room) {
         planner_all(e);
+        planner_on_holder(e);
+    }
 }
 
 /* ---- Out ---------------------------------------------------------------------------------------- */

@@ -420,7 +420,7 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
                       char *text, size_t size)
 {
     apps_refresh(e);
-    const struct slot_claim *c = slot < a->slot_count ? slot_holder(e, a, slot) : NULL;
+    const struct slot_claim *c = slot < a->replicas ? slot_holder(e, a, slot) : NULL;
     struct slot *s = c ? &a->slots[slot] : NULL;
     if (!c) {
         snprintf(text, size, "%s/%u runs nowhere, so there is nothing to move", a->name, slot);
@@ -485,11 +485,12 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     struct app *a = p->app;
     struct slot *s = &a->slots[slot];
     const struct slot_claim *c = slot_holder(e, a, slot);
-    if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !app_wants(a)))
+    bool wants = app_wants(a) && slot < a->replicas;
+    if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants))
         offer_clear(s);
     if (s->offer.to)
         offer_continue(e, a, slot);
-    if (c || !app_wants(a)) {
+    if (c || !wants) {
         s->empty_since_ms = 0;
         if (c && bug(e, BUG_MOVE_ON_JOIN))
             bug_move_on_join(e, p, slot, c);
@@ -677,9 +678,9 @@ uint32_t planner_copies(const struct engine *e, const struct app *a)
     struct spec_body spec;
     if (app_spec(e, a, &spec))
         return 0;
-    uint32_t n = holds_all(e, &spec, e->crypto->node);
+    uint32_t n = e->stopping == STOP_NOT && holds_all(e, &spec, e->crypto->node);
     for (const struct peer *q = e->peers; q; q = q->hh.next)
-        n += peer_live(e, q->node) && holds_all(e, &spec, q->node);
+        n += peer_live(e, q->node) && !(q->flags & NODE_DRAINING) && holds_all(e, &spec, q->node);
     return n;
 }
 
@@ -692,7 +693,7 @@ node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not
     node_id best = 0;
     uint64_t best_score = UINT64_MAX;
     for (const struct peer *q = e->peers; q; q = q->hh.next) {
-        bool skip = !peer_alive(e, q->node) || (q->flags & (NODE_READ_ONLY | NODE_LEFT)) ||
+        bool skip = !peer_alive(e, q->node) || (q->flags & (NODE_READ_ONLY | NODE_DRAINING | NODE_LEFT)) ||
                     holds_all(e, &spec, q->node);
         for (uint32_t i = 0; i < not_count; i++)
             skip |= not[i] == q->node;

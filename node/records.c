@@ -19,6 +19,34 @@ static uint64_t write_record(struct engine *e, const struct record_key *key, str
     return f->seq;
 }
 
+static void unsynced_push(struct engine *e, uint64_t seq, const struct record_key *key, bool own)
+{
+    if (e->unsynced_count == e->unsynced_size) {
+        size_t size = e->unsynced_size ? 2 * e->unsynced_size : 64;
+        struct unsynced *ring = mem_alloc(e->mem, size * sizeof *ring);
+        if (!ring) { /* spread it early rather than never */
+            if (own)
+                replica_spread(e->replica, key);
+            return;
+        }
+        for (size_t i = 0; i < e->unsynced_count; i++)
+            ring[i] = e->unsynced[(e->unsynced_head + i) % e->unsynced_size];
+        mem_free(e->mem, e->unsynced);
+        e->unsynced = ring;
+        e->unsynced_size = size;
+        e->unsynced_head = 0;
+    }
+    size_t at = (e->unsynced_head + e->unsynced_count++) % e->unsynced_size;
+    e->unsynced[at] = (struct unsynced){.seq = seq, .own = own, .key = *key};
+}
+
+static void write_merged(struct engine *e, const struct record_key *key)
+{
+    const struct entry *entry = replica_find(e->replica, key);
+    if (entry)
+        unsynced_push(e, write_record(e, key, entry->record.bytes), key, false);
+}
+
 static void erase_removed(struct engine *e)
 {
     struct record_key key;
@@ -49,7 +77,7 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
     case RECORD_UNIT:
         apps_on_record(e, key);
         if (record_key_owner(key) == e->crypto->node)
-            units_on_own_record(e, entry);
+            units_on_own_record(e, entry, origin);
         break;
     case RECORD_HOLDER:
         planner_on_holder(e);
@@ -78,12 +106,9 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
     e->count.records_merged++;
     if (origin == ORIGIN_PEER) {
         if (m.entry)
-            write_record(e, &m.entry->record.key, m.entry->record.bytes);
-        if (m.conflict) {
-            const struct entry *lost = replica_find(e->replica, &m.history);
-            if (lost)
-                write_record(e, &m.history, lost->record.bytes);
-        }
+            write_merged(e, &m.entry->record.key);
+        if (m.conflict)
+            write_merged(e, &m.history);
         erase_removed(e);
         peers_news(e);
     }
@@ -95,26 +120,6 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
 static bool one_writer(enum record_kind kind)
 {
     return kind == RECORD_NODE || kind == RECORD_UNIT || kind == RECORD_HOLDER;
-}
-
-static void unsynced_push(struct engine *e, uint64_t seq, const struct record_key *key)
-{
-    if (e->unsynced_count == e->unsynced_size) {
-        size_t size = e->unsynced_size ? 2 * e->unsynced_size : 64;
-        struct unsynced *ring = mem_alloc(e->mem, size * sizeof *ring);
-        if (!ring) { /* spread it early rather than never */
-            replica_spread(e->replica, key);
-            return;
-        }
-        for (size_t i = 0; i < e->unsynced_count; i++)
-            ring[i] = e->unsynced[(e->unsynced_head + i) % e->unsynced_size];
-        mem_free(e->mem, e->unsynced);
-        e->unsynced = ring;
-        e->unsynced_size = size;
-        e->unsynced_head = 0;
-    }
-    size_t at = (e->unsynced_head + e->unsynced_count++) % e->unsynced_size;
-    e->unsynced[at] = (struct unsynced){.seq = seq, .key = *key};
 }
 
 enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
@@ -141,8 +146,7 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     *seq = write_record(e, key, (struct slice){.p = bytes, .len = k.len});
     if (spread)
         peers_news(e);
-    else
-        unsynced_push(e, *seq, key);
+    unsynced_push(e, *seq, key, !spread);
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);
@@ -169,8 +173,9 @@ static void spread_durable(struct engine *e, uint64_t seq)
         const struct unsynced *u = &e->unsynced[e->unsynced_head];
         if (u->seq == 0 || u->seq > seq)
             break;
-        replica_spread(e->replica, &u->key);
-        any = true;
+        if (u->own)
+            replica_spread(e->replica, &u->key);
+        any |= u->own;
         e->unsynced_head = (e->unsynced_head + 1) % e->unsynced_size;
         e->unsynced_count--;
     }
@@ -219,7 +224,7 @@ void records_tick(struct engine *e)
             u.seq = write_record(e, &u.key, entry->record.bytes);
         else if (u.seq == 0)
             e->rewrite_ms = e->now;
-        unsynced_push(e, u.seq, &u.key);
+        unsynced_push(e, u.seq, &u.key, u.own);
     }
     /* The ring stays ordered by sequence: what was in flight is older than what was written just now, and a
      * record in it twice spreads twice, harmlessly. */

@@ -191,9 +191,26 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
         publish(e);
         apps_refresh(e);
         hand_over(e);
+        planner_on_holder(e);
         break;
     }
     units_dirty(e);
+}
+
+/* Do we hold images of an app that no other live node holds, though there is one that could? */
+static bool only_copies_here(struct engine *e)
+{
+    if (peers_live_count(e) < 2)
+        return false;
+    for (const struct app *a = e->apps; a; a = a->hh.next) {
+        struct spec_body spec;
+        if (!a->has_spec || a->deleted || planner_copies(e, a) > 0 || app_spec(e, a, &spec))
+            continue;
+        for (uint32_t i = 0; i < spec.image_count; i++)
+            if (engine_has_image(e, &spec.images[i].image))
+                return true;
+    }
+    return false;
 }
 
 static void stop_tick(struct engine *e)
@@ -210,7 +227,7 @@ static void stop_tick(struct engine *e)
         return;
     }
     bool late = e->now >= e->stop_until_ms;
-    if (units_any(e) && !late)
+    if ((units_any(e) || (e->stopping == STOP_HANDING_OVER && only_copies_here(e))) && !late)
         return;
     if (e->stopping == STOP_HANDING_OVER && late && units_any(e)) {
         for (struct unit *u = e->units; u; u = u->hh.next)
@@ -236,7 +253,8 @@ uint64_t self_deadline(const struct engine *e)
 {
     uint64_t at = UINT64_MAX;
     if (e->stopping != STOP_NOT)
-        at = e->stop_until_ms;
+        at = e->stopping == STOP_HANDING_OVER ? min_u64(e->stop_until_ms, e->now + NEVER_RETRY_MS)
+                                              : e->stop_until_ms;
     if (e->self_next_ms && e->stopping != STOP_TOLD)
         at = min_u64(at, e->self_next_ms);
     return at;

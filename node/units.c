@@ -95,6 +95,8 @@ enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq)
 {
     uint8_t body[1024];
     struct pack k;
+    if (u->run == RUN_NONE && u->reserved_mib) /* of the next run; what runs keeps what it was started with */
+        u->body.memory_mib = u->reserved_mib;
     pack_init(&k, body, sizeof body);
     const struct record_key key = record_key_unit(&u->key.app, u->key.slot, e->crypto->node);
     enum err err = unit_body_encode(&u->body, &k);
@@ -147,7 +149,7 @@ static void unit_stop(struct engine *e, struct unit *u)
     struct effect *f = effects_add(e->fx, EFFECT_UNIT_STOP);
     f->unit = run_id(u);
     u->run = RUN_STOPPING;
-    unit_enter(e, u, UNIT_STOPPING, u->body.reason);
+    unit_enter(e, u, UNIT_STOPPING, "");
     unit_tell(e, u);
     if (bug(e, BUG_FREE_BEFORE_DEAD))
         unit_reserve(e, u, 0);
@@ -192,7 +194,7 @@ static enum wish unit_wish(const struct engine *e, const struct unit *u, const s
         return WISH_KEEP;
     if (e->stopping == STOP_ENDING_GUESTS)
         return WISH_PAUSE;
-    if (a->shadowed || a->wanted == WANTED_STOPPED || u->key.slot >= a->slot_count)
+    if (a->shadowed || a->wanted == WANTED_STOPPED || u->key.slot >= a->replicas)
         return WISH_RELEASE;
     *holder = slot_holder(e, a, u->key.slot);
     const struct slot_claim *c = *holder;
@@ -218,9 +220,8 @@ static bool have_image(struct engine *e, struct unit *u, const struct image_ref 
     if (units_want_image(e, &ref->image, ref->size_bytes, u->offer_from))
         return true;
     const struct image *im = image_find(e, &ref->image);
-    if (!im)
-        return false;
-    e->units_next_ms = min_u64(e->units_next_ms, im->next_ms ? im->next_ms : UINT64_MAX);
+    if (im && !im->fetching)
+        e->units_next_ms = min_u64(e->units_next_ms, im->next_ms);
     return false;
 }
 
@@ -399,8 +400,9 @@ static void rest_none(struct engine *e, struct unit *u, enum wish wish)
         u->body.released = 1;
         unit_enter(e, u, UNIT_STOPPED, "");
         unit_tell(e, u);
-    } else if (wish == WISH_YIELD && u->body.surrogate && !u->body.released) {
-        u->body.released = 1;
+    } else if (wish == WISH_YIELD && !u->body.released) {
+        u->body.released = 1; /* so that it never wins again, should the winner's claim go */
+        unit_enter(e, u, UNIT_STOPPED, "");
         unit_tell(e, u);
     }
     unit_drop(e, u);
@@ -440,19 +442,14 @@ static void unit_reconcile(struct engine *e, struct unit *u)
 
 /* ---- Events -------------------------------------------------------------------------------------- */
 
-static void adopt(struct engine *e, struct unit *u, enum target target, uint32_t pid)
+static void adopt(struct engine *e, struct unit *u, uint32_t pid)
 {
     u->run = RUN_UP;
     u->found = true;
     u->run_started_ms = e->now;
     u->deadline_next_ms = e->now;
     u->deadline_set = true;
-    if (u->reserved_mib == 0) {
-        const struct app *a = app_find(e, &u->key.app);
-        struct spec_body spec;
-        if (a && !app_spec(e, a, &spec))
-            unit_reserve(e, u, placement_reserve_mib(&spec, target));
-    }
+    unit_reserve(e, u, u->body.memory_mib);
     bool news = u->body.state != UNIT_RUNNING || u->body.pid != pid;
     u->body.pid = pid;
     unit_enter(e, u, UNIT_RUNNING, "");
@@ -466,7 +463,7 @@ void units_on_found(struct engine *e, const struct event *ev)
 {
     struct unit *u = unit_find(e, &ev->unit.app, ev->unit.slot);
     if (u && u->body.run == ev->unit.epoch && u->run == RUN_NONE) {
-        adopt(e, u, ev->target, ev->pid);
+        adopt(e, u, ev->pid);
         return;
     }
     if (e->stranger_count == STRANGERS_MAX) {
@@ -479,7 +476,7 @@ void units_on_found(struct engine *e, const struct event *ev)
 }
 
 /* Our own claim, from disk or, if we lost our disk, from a peer. */
-void units_on_own_record(struct engine *e, const struct entry *entry)
+void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin)
 {
     struct unit_body body;
     const struct uid app = record_key_uid(&entry->record.key);
@@ -490,13 +487,13 @@ void units_on_own_record(struct engine *e, const struct entry *entry)
     if (!u || u->run != RUN_NONE)
         return;
     u->body = body;
-    u->claim_seq = 0;
+    u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
     for (uint32_t i = 0; i < e->stranger_count; i++) {
         const struct stranger s = e->strangers[i];
         if (!uid_equal(&s.unit.app, &app) || s.unit.slot != slot || s.unit.epoch != body.run)
             continue;
         e->strangers[i] = e->strangers[--e->stranger_count];
-        adopt(e, u, s.target, s.pid);
+        adopt(e, u, s.pid);
         return;
     }
     units_dirty(e);

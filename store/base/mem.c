@@ -16,11 +16,11 @@ void mem_init(struct mem *m, size_t limit_bytes)
     *m = (struct mem){.limit_bytes = limit_bytes};
 }
 
-/* May `more` bytes be taken, beside those in use? */
-static int refused(struct mem *m, size_t more)
+/* May a block of `size` be had, which takes `more` bytes beside those in use? */
+static int refused(struct mem *m, size_t size, size_t more)
 {
     m->calls++;
-    if (m->calls == m->fail_at ||
+    if (m->calls == m->fail_at || size > SIZE_MAX - sizeof(union head) ||
         (m->limit_bytes && (more > m->limit_bytes || m->used_bytes > m->limit_bytes - more))) {
         m->failed++;
         return 1;
@@ -37,7 +37,7 @@ static void account(struct mem *m, size_t more)
 
 void *mem_alloc(struct mem *m, size_t size)
 {
-    if (size > SIZE_MAX - sizeof(union head) || refused(m, size + sizeof(union head)))
+    if (refused(m, size, size + sizeof(union head))) /* a sum that wraps is refused for its size */
         return NULL;
     union head *h = calloc(1, size + sizeof *h);
     if (!h) {
@@ -55,7 +55,7 @@ void *mem_grow(struct mem *m, void *p, size_t size)
         return mem_alloc(m, size);
     union head *h = (union head *)p - 1;
     size_t old = h->size;
-    if (size > SIZE_MAX - sizeof *h || refused(m, size > old ? size - old : 0))
+    if (refused(m, size, size > old ? size - old : 0))
         return NULL;
     h = realloc(h, size + sizeof *h);
     if (!h) {

@@ -99,7 +99,8 @@ struct spec_body {
 };
 
 /* args_strings: args_count NUL-ended strings; ->args and ->args_count are ignored.
- * ERR_TOO_LARGE: over ARGS_BYTES_MAX or RECORD_BODY_MAX. */
+ * ERR_TOO_LARGE: over ARGS_BYTES_MAX or RECORD_BODY_MAX. ERR_INVALID: an argument is not UTF-8, or holds a control
+ * character. */
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
                           uint32_t args_count, struct pack *k) MUST_USE;
 enum err spec_body_decode(struct slice body, struct spec_body *out) MUST_USE;
@@ -107,7 +108,8 @@ enum err spec_body_decode(struct slice body, struct spec_body *out) MUST_USE;
 bool spec_arg_next(struct slice *rest, struct slice *arg);
 
 /* What a person may ask for, checked alike at the command line, the node and the decoder: name, memory
- * MEMORY_MIB_MIN..MEMORY_MIB_MAX, images, labels, arguments. Writes a sentence for people to text. */
+ * MEMORY_MIB_MIN..MEMORY_MIB_MAX, images, labels; arguments are checked where they are encoded and decoded. Writes
+ * a sentence for people to text. */
 enum err spec_check(const struct spec_body *s, char *text, size_t size) MUST_USE;
 
 struct replicas_body {
@@ -165,6 +167,7 @@ struct unit_body {
     uint32_t exit_signal;
     uint64_t since_ms; /* wall, when the state was entered */
     uint32_t pid;      /* of the tender, on its host; 0: none runs */
+    uint32_t memory_mib; /* what the host reserves for it, while it runs */
     uint64_t run;      /* the name of what was started last: the epoch then, or 1 << 63 | surrogate. A
                           claim may outgrow it: what runs well is not started again for a new epoch */
     char reason[REASON_SIZE];

@@ -5,17 +5,27 @@
 
 enum { SPEC_FIELDS = 11, IMAGE_FIELDS = 3 };
 
-static void args_encode(const char *const *strings, uint32_t count, struct pack *k)
+/* Strings come from people: what a peer's decoder would refuse is refused here, by the same reader. */
+static enum err args_encode(const char *const *strings, uint32_t count, struct pack *k)
 {
+    struct cursor c;
+    size_t from = k->len;
     pack_array(k, count);
     for (uint32_t i = 0; i < count; i++)
         pack_str(k, strings[i]);
+    if (k->err)
+        return k->err;
+    cursor_init(&c, k->p + from, k->len - from);
+    (void)cursor_array(&c, ARGS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        (void)cursor_str(&c, ARGS_BYTES_MAX);
+    return cursor_end(&c);
 }
 
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
                           uint32_t args_count, struct pack *k)
 {
-    size_t args_bytes = 0;
+    size_t args_bytes = 0, from = k->len;
     for (uint32_t i = 0; i < args_count; i++)
         args_bytes += strlen(args_strings[i]) + 1;
     if (args_count > ARGS_MAX || args_bytes > ARGS_BYTES_MAX)
@@ -37,10 +47,10 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     labels_encode(&s->require, k);
     pack_str(k, s->affinity);
     pack_uint(k, s->policy);
-    args_encode(args_strings, args_count, k);
-    if (k->len > RECORD_BODY_MAX)
-        return ERR_TOO_LARGE;
-    return pack_end(k);
+    enum err err = args_encode(args_strings, args_count, k);
+    if (!err && k->len - from > RECORD_BODY_MAX)
+        err = ERR_TOO_LARGE;
+    return err;
 }
 
 static void images_decode(struct cursor *c, struct spec_body *out)
@@ -127,7 +137,7 @@ static enum err images_check(const struct spec_body *s, char *text, size_t size)
     }
     for (uint32_t i = 0; i < s->image_count; i++) {
         enum target t = s->images[i].target;
-        if (t == TARGET_NONE || (i > 0 && t <= s->images[i - 1].target) ||
+        if (t == TARGET_NONE || t >= TARGET_COUNT || (i > 0 && t <= s->images[i - 1].target) ||
             hash_is_zero(&s->images[i].image) || s->images[i].size_bytes == 0) {
             snprintf(text, size, "image: at most one for each of hvt, spt and virtio");
             return ERR_INVALID;
@@ -250,6 +260,20 @@ enum err deleted_body_decode(struct slice body, struct deleted_body *out)
 
 /* ---- Any ------------------------------------------------------------------------------------------ */
 
+/* record_decode saw that it holds a spec record; this is about what that spec says. */
+static enum err history_check(struct slice body, struct record *spec, struct spec_body *out)
+{
+    struct cursor c;
+    cursor_init(&c, body.p, body.len);
+    struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
+    enum err err = cursor_end(&c);
+    if (!err)
+        err = record_decode(inner.p, inner.len, spec);
+    if (!err)
+        err = spec_body_decode(spec->body, out);
+    return err;
+}
+
 enum err body_check(const struct record *r)
 {
     union {
@@ -260,8 +284,8 @@ enum err body_check(const struct record *r)
         struct deleted_body deleted;
         struct unit_body unit;
         struct holder_body holder;
-        struct record record;
     } u;
+    struct record spec;
     switch ((enum record_kind)r->key.kind) {
     case RECORD_NODE:
         return node_body_decode(r->body, &u.node);
@@ -278,7 +302,7 @@ enum err body_check(const struct record *r)
     case RECORD_HOLDER:
         return holder_body_decode(r->body, &u.holder);
     case RECORD_HISTORY:
-        return ERR_OK; /* record_decode looked inside */
+        return history_check(r->body, &spec, &u.spec);
     case RECORD_KEY:
     case RECORD_REVOCATION:
     case RECORD_KIND_END:

@@ -2,9 +2,7 @@
 
 #include "store/base/rng.h"
 
-#include <string.h>
-
-enum { FIELDS = 15, VERSION_FIELDS = 2 };
+enum { FIELDS = 16, VERSION_FIELDS = 2 };
 
 const char *unit_state_text(enum unit_state s)
 {
@@ -50,6 +48,7 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     pack_uint(k, u->exit_signal);
     pack_uint(k, u->since_ms);
     pack_uint(k, u->pid);
+    pack_uint(k, u->memory_mib);
     pack_uint(k, u->run);
     pack_str(k, u->reason);
     pack_array(k, 0); /* addresses: reserved */
@@ -74,6 +73,7 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     u.exit_signal = (uint32_t)cursor_uint(&c, UINT32_MAX);
     u.since_ms = cursor_uint(&c, UINT64_MAX);
     u.pid = (uint32_t)cursor_uint(&c, UINT32_MAX);
+    u.memory_mib = (uint32_t)cursor_uint(&c, UINT32_MAX);
     u.run = cursor_uint(&c, UINT64_MAX);
     cursor_text(&c, u.reason, sizeof u.reason);
     cursor_skip(&c);
@@ -88,13 +88,19 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     return ERR_OK;
 }
 
+static uint64_t little_endian(const uint8_t b[static 8])
+{
+    uint64_t v = 0;
+    for (unsigned i = 8; i > 0; i--)
+        v = v << 8 | b[i - 1];
+    return v;
+}
+
+/* The same on every architecture: all nodes must name the same winner. */
 static uint64_t claim_hash(const struct claim *c)
 {
-    uint64_t high, low;
-    memcpy(&high, c->id.app.b, 8);
-    memcpy(&low, c->id.app.b + 8, 8);
-    uint64_t h = mix64(high ^ UINT64_C(0x9e3779b97f4a7c15));
-    h = mix64(h ^ low);
+    uint64_t h = mix64(little_endian(c->id.app.b) ^ UINT64_C(0x9e3779b97f4a7c15));
+    h = mix64(h ^ little_endian(c->id.app.b + 8));
     h = mix64(h ^ c->id.slot);
     h = mix64(h ^ c->id.epoch);
     return mix64(h ^ c->owner);

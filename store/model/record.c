@@ -138,8 +138,11 @@ static enum err history_decode(struct record *r)
     struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
     struct record spec;
     enum err err = cursor_end(&c);
-    if (!err)
-        err = record_decode(inner.p, inner.len, &spec);
+    if (err)
+        return err;
+    if (inner.len < 2 || inner.p[1] != RECORD_SPEC) /* before going in: history holds no history */
+        return ERR_INVALID;
+    err = record_decode(inner.p, inner.len, &spec);
     if (err)
         return err;
     const struct uid uid = record_key_uid(&spec.key);

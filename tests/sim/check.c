@@ -92,6 +92,13 @@ static void rival_visit(void *ctx, const struct entry *entry)
         r->epoch = u.epoch;
 }
 
+static bool claim_on_disk(const struct host *h, const struct unit_id *id, struct unit_body *out)
+{
+    struct record r;
+    const struct record_key key = record_key_unit(&id->app, id->slot, h->use->node);
+    return disk_find(h, &key, &r) && !unit_body_decode(r.body, out);
+}
+
 /* 4: epochs don't fall, and a new claim is above all that its owner knows. 9: a minority raises none. */
 static void on_claim(struct check *c, struct host *h, const struct effect *f)
 {
@@ -112,9 +119,11 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
                    (unsigned long long)u.epoch);
     key.host = h->index + 1;
     struct seen *last = seen_add(&c->epochs, &key);
-    if (u.epoch < last->value)
+    const struct unit_id id = {.app = app, .slot = slot};
+    struct unit_body durable;
+    if (claim_on_disk(h, &id, &durable) && u.epoch < durable.epoch)
         world_fail(c->w, "host %u: the epoch of its claim on slot %u falls from %llu to %llu", h->index,
-                   slot, (unsigned long long)last->value, (unsigned long long)u.epoch);
+                   slot, (unsigned long long)durable.epoch, (unsigned long long)u.epoch);
     if (u.epoch > last->value && !u.released) {
         struct rivals rivals = {.self = h->use->node, .slot = slot};
         replica_each_of_app(engine_records(h->engine), &app, rival_visit, &rivals);
@@ -123,13 +132,6 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
                        slot, (unsigned long long)u.epoch, (unsigned long long)rivals.epoch);
     }
     last->value = u.epoch;
-}
-
-static bool claim_on_disk(const struct host *h, const struct unit_id *id, struct unit_body *out)
-{
-    struct record r;
-    const struct record_key key = record_key_unit(&id->app, id->slot, h->use->node);
-    return disk_find(h, &key, &r) && !unit_body_decode(r.body, out);
 }
 
 static bool spec_of(const struct host *h, const struct uid *app, struct spec_body *out)
@@ -182,7 +184,7 @@ static void on_forget(struct check *c, struct host *h, const struct effect *f)
         u.run != f->unit.epoch)
         return;
     if (u.pid != 0 || u.exit_status != g->end.status)
-        world_fail(c->w, "host %u forgets the end of slot %u before it is on disk", h->index, f->unit.slot);
+        world_fail(c->w, "host %u forgets the end of slot %u before it is on disk: pid %u, status %d of %d", h->index, f->unit.slot, u.pid, u.exit_status, g->end.status);
 }
 
 /* One notary offers one (slot, epoch) to one host. */
@@ -373,6 +375,17 @@ static bool fits_somewhere(const struct world *w, const struct spec_body *spec)
     return false;
 }
 
+static bool lost_image(const struct check *c, const struct uid *app, const struct spec_body *spec)
+{
+    for (uint32_t i = 0; i < c->w->host_count; i++)
+        if (!c->w->hosts[i].gone && host_has_image(&c->w->hosts[i], &spec->images[0].image))
+            return false;
+    for (const struct kept *k = c->acknowledged; k; k = k->next)
+        if (uid_equal(&k->app, app))
+            return false;
+    return true;
+}
+
 static void unit_visit(void *ctx, const struct unit_view *v)
 {
     struct settle *s = ctx;
@@ -394,6 +407,8 @@ static void unit_visit(void *ctx, const struct unit_view *v)
         if (spec_of(s->view, &v->app, &spec) && fits_somewhere(w, &spec))
             snprintf(s->text, sizeof s->text, "%s/%u is pending, and there is room: %s", name, v->slot,
                      v->body.reason);
+    } else if (state == UNIT_FETCHING && spec_of(s->view, &v->app, &spec) && lost_image(s->c, &v->app, &spec)) {
+        return; /* never acknowledged, and gone with the only host that had it */
     } else if (state != UNIT_DONE && state != UNIT_FAILED && state != UNIT_STOPPED) {
         snprintf(s->text, sizeof s->text, "%s/%u is still %s: %s", name, v->slot, unit_state_text(state),
                  v->body.reason);

