@@ -217,7 +217,7 @@ void cursor_fixed(struct cursor *c, void *out, size_t len)
         cursor_fail(c, ERR_INVALID);
     if (c->err)
         memset(out, 0, len);
-    else
+    else if (len)
         memcpy(out, s.p, len);
 }
 

@@ -86,7 +86,8 @@ static enum err header_check(const struct image *im, struct solo5_image *out)
     if (im->len < ELF_HEADER)
         return fail(im, ERR_TRUNCATED, "it is cut short: %zu bytes are less than an ELF header", im->len);
     if (im->p[4] != 2 || im->p[5] != 1)
-        return fail(im, ERR_UNSUPPORTED, "it is not a 64-bit little-endian ELF file");
+        return fail(im, ERR_UNSUPPORTED,
+                    "it is not a 64-bit little-endian ELF file");
     uint32_t type = u16(im->p + ELF_TYPE), machine = u16(im->p + ELF_MACHINE);
     if (type != ET_EXEC && type != ET_DYN)
         return fail(im, ERR_INVALID, "it is an ELF file, but not an executable");
@@ -112,7 +113,8 @@ static enum err abi_read(const struct image *im, const uint8_t *p, size_t len, s
     static const char *const others[] = {"muen", "genode", "xen"};
     if (target >= TARGET_COUNT || target == TARGET_NONE) {
         uint32_t other = target - TARGET_COUNT;
-        return fail(im, ERR_UNSUPPORTED, "it is built for Solo5's target %s, which is not run here; build it for hvt, spt or virtio",
+        return fail(im, ERR_UNSUPPORTED, "it is built for Solo5's target %s, which is not run here; "
+                    "build it for hvt, spt or virtio",
                     target != TARGET_NONE && other < 3 ? others[other] : "(unknown)");
     }
     static const uint32_t versions[TARGET_COUNT] = {
