@@ -1,5 +1,5 @@
-/* One hash table of items by key; beside it, lists by kind and by app, buckets' digests, a queue of what to tell,
- * and a memory of signatures that verified. */
+/* One hash table of items by key; beside it, lists by kind, by app and by image, buckets' digests, a queue of what to
+ * tell, and a memory of signatures that verified. */
 #define UNIMESH_UTHASH
 #include "gossip/replica.h"
 
@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum {
-    VERIFIED_SIZE = 8192, /* hashes of records whose signature verified; a power of two */
+    VERIFIED_SIZE = 1024, /* hashes of records whose signature verified; a power of two */
+    TABLE_MIN = 64,       /* a power of two */
     HLC_BITS = 16,
     TELL_SCAN_MAX = 64    /* items looked at for one packet */
 };
@@ -18,16 +19,21 @@ struct item {
     struct entry entry;
     uint8_t *bytes;
     struct item *kind_prev, *kind_next;
-    struct item *app_prev, *app_next;
+    struct item *group_prev, *group_next;
     struct item *bucket_prev, *bucket_next;
     struct item *news_prev, *news_next; /* in the queue of its `told` */
     bool news;
     uint8_t told;
     uint32_t packet; /* the last one that it went out on */
-    UT_hash_handle hh; /* by entry.record.key */
+    uint32_t bucket;
 };
 
-struct app_list {
+struct cell { /* of the table by key: open addressing, linear probing, at most 3/4 full */
+    uint64_t hash;
+    struct item *item; /* NULL: free */
+};
+
+struct group { /* the records of one app, or the holders of images whose hashes begin alike */
     struct uid uid;
     struct item *first;
     UT_hash_handle hh;
@@ -42,9 +48,11 @@ struct replica {
     struct mem *mem;
     const struct crypto *crypto;
     struct replica_config cfg;
-    struct item *items;
+    struct cell *cells;
+    size_t cell_count; /* a power of two, or 0 */
+    uint32_t item_count;
     struct item *kinds[RECORD_KIND_END];
-    struct app_list *apps;
+    struct group *apps, *images;
     struct item *buckets[REPLICA_BUCKETS];
     uint64_t digests[REPLICA_BUCKETS];
     struct item *news_first[TOLD_MAX + 1], *news_last[TOLD_MAX + 1];
@@ -100,29 +108,59 @@ static bool of_app(const struct record_key *k)
     return k->kind != RECORD_NODE && k->kind != RECORD_HOLDER;
 }
 
-static struct app_list *app_find(const struct replica *r, const struct uid *uid)
+static bool grouped(const struct record_key *k)
 {
-    struct app_list *a;
-    HASH_FIND(hh, r->apps, uid, sizeof *uid, a);
-    return a;
+    return k->kind != RECORD_NODE;
 }
 
-static struct app_list *app_add(struct replica *r, const struct uid *uid)
+static struct group **groups_of(struct replica *r, const struct record_key *k)
+{
+    return k->kind == RECORD_HOLDER ? &r->images : &r->apps;
+}
+
+/* What a key begins with: an app's uid, or half of an image's hash. */
+static struct uid group_uid(const struct record_key *k)
+{
+    struct uid uid;
+    memcpy(uid.b, k->b, sizeof uid.b);
+    return uid;
+}
+
+static struct group *group_find(struct group *head, const struct uid *uid)
+{
+    struct group *g;
+    HASH_FIND(hh, head, uid, sizeof *uid, g);
+    return g;
+}
+
+static struct group *group_add(struct replica *r, const struct record_key *key)
 {
     struct mem *mem = r->mem;
-    struct app_list *a = app_find(r, uid);
-    if (a)
-        return a;
-    a = mem_alloc(mem, sizeof *a);
-    if (!a)
+    struct group **head = groups_of(r, key);
+    const struct uid uid = group_uid(key);
+    struct group *g = group_find(*head, &uid);
+    if (g)
+        return g;
+    g = mem_alloc(mem, sizeof *g);
+    if (!g)
         return NULL;
-    a->uid = *uid;
-    HASH_ADD(hh, r->apps, uid, sizeof a->uid, a);
-    if (!a->hh.tbl) {
-        mem_free(mem, a);
+    g->uid = uid;
+    HASH_ADD(hh, *head, uid, sizeof g->uid, g);
+    if (!g->hh.tbl) {
+        mem_free(mem, g);
         return NULL;
     }
-    return a;
+    return g;
+}
+
+static void group_tidy(struct replica *r, const struct record_key *key, struct group *g)
+{
+    struct mem *mem = r->mem;
+    struct group **head = groups_of(r, key);
+    if (g->first)
+        return;
+    HASH_DEL(*head, g);
+    mem_free(mem, g);
 }
 
 /* FNV-1a over the key's bytes: the same bucket everywhere. */
@@ -144,7 +182,7 @@ static uint64_t hash_word(const struct hash *h)
 
 static void digest_flip(struct replica *r, const struct item *it)
 {
-    r->digests[bucket_of(&it->entry.record.key)] ^= hash_word(&it->entry.hash);
+    r->digests[it->bucket] ^= hash_word(&it->entry.hash);
 }
 
 /* ---- What to tell: a queue for each number of times that it was told ------------------------------- */
@@ -186,18 +224,82 @@ bool replica_has_news(const struct replica *r)
     return r->news_count > 0;
 }
 
+/* ---- The table ------------------------------------------------------------------------------------ */
+
+/* For this table alone: it decides no order, so that it may differ from machine to machine. */
+static uint64_t key_hash(const struct record_key *key)
+{
+    uint64_t words[(sizeof *key + 7) / 8] = {0}, h = 0;
+    memcpy(words, key, sizeof *key);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        h = (h ^ words[i]) * UINT64_C(0x9fb21c651e98df25);
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+/* Where the key is, or would be. There is always a free cell. */
+static size_t cell_of(const struct replica *r, const struct record_key *key, uint64_t hash)
+{
+    size_t mask = r->cell_count - 1, at = (size_t)hash & mask;
+    while (r->cells[at].item && (r->cells[at].hash != hash ||
+                                 !record_key_equal(&r->cells[at].item->entry.record.key, key)))
+        at = (at + 1) & mask;
+    return at;
+}
+
 static struct item *item_find(const struct replica *r, const struct record_key *key)
 {
-    struct item *it;
-    HASH_FIND(hh, r->items, key, sizeof *key, it);
-    return it;
+    return r->cell_count ? r->cells[cell_of(r, key, key_hash(key))].item : NULL;
+}
+
+static bool table_room(struct replica *r)
+{
+    if (4 * ((size_t)r->item_count + 1) <= 3 * r->cell_count)
+        return true;
+    struct cell *old = r->cells;
+    size_t count = r->cell_count;
+    struct cell *cells = mem_alloc(r->mem, (count ? 2 * count : TABLE_MIN) * sizeof *cells);
+    if (!cells)
+        return false;
+    r->cells = cells;
+    r->cell_count = count ? 2 * count : TABLE_MIN;
+    for (size_t i = 0; i < count; i++)
+        if (old[i].item)
+            cells[cell_of(r, &old[i].item->entry.record.key, old[i].hash)] = old[i];
+    mem_free(r->mem, old);
+    return true;
+}
+
+static void table_put(struct replica *r, struct item *it)
+{
+    uint64_t hash = key_hash(&it->entry.record.key);
+    r->cells[cell_of(r, &it->entry.record.key, hash)] = (struct cell){.hash = hash, .item = it};
+    r->item_count++;
+}
+
+/* Those that follow move up, unless they are where they belong (Knuth, TAOCP 3, 6.4, algorithm R). */
+static void table_remove(struct replica *r, const struct record_key *key)
+{
+    size_t mask = r->cell_count - 1, hole = cell_of(r, key, key_hash(key));
+    for (size_t at = (hole + 1) & mask; r->cells[at].item; at = (at + 1) & mask) {
+        size_t home = (size_t)r->cells[at].hash & mask;
+        if (((at - home) & mask) < ((at - hole) & mask))
+            continue;
+        r->cells[hole] = r->cells[at];
+        hole = at;
+    }
+    r->cells[hole] = (struct cell){0};
+    r->item_count--;
 }
 
 void replica_spread(struct replica *r, const struct record_key *key)
 {
     struct item *it = item_find(r, key);
-    if (it)
-        news_add(r, it, 0);
+    if (!it)
+        return;
+    it->entry.held = false;
+    news_add(r, it, 0);
 }
 
 static void announce(const struct item *it, struct pack *k)
@@ -212,17 +314,22 @@ static void announce(const struct item *it, struct pack *k)
     pack_bin(k, it->entry.hash.b, sizeof it->entry.hash.b);
 }
 
+bool replica_item_encode(const struct entry *e, struct pack *k)
+{
+    if (e->record.bytes.len > REPLICA_INLINE_MAX)
+        return false;
+    pack_array(k, 2);
+    pack_uint(k, 1);
+    pack_bin(k, e->record.bytes.p, e->record.bytes.len);
+    return !pack_end(k);
+}
+
 static bool tell(const struct item *it, struct pack *k, size_t room)
 {
     struct pack part;
     pack_init(&part, k->p + k->len, room < k->size - k->len ? room : k->size - k->len);
-    if (it->entry.record.bytes.len <= REPLICA_INLINE_MAX) {
-        pack_array(&part, 2);
-        pack_uint(&part, 1);
-        pack_bin(&part, it->entry.record.bytes.p, it->entry.record.bytes.len);
-    } else {
+    if (!replica_item_encode(&it->entry, &part) && !part.err)
         announce(it, &part);
-    }
     if (pack_end(&part))
         return false;
     k->len += part.len;
@@ -263,17 +370,14 @@ static void item_remove(struct replica *r, struct item *it)
     digest_flip(r, it);
     news_remove(r, it);
     LIST_REMOVE(r->kinds[key.kind], it, kind_prev, kind_next);
-    LIST_REMOVE(r->buckets[bucket_of(&key)], it, bucket_prev, bucket_next);
-    if (of_app(&key)) {
-        const struct uid uid = record_key_uid(&key);
-        struct app_list *a = app_find(r, &uid);
-        LIST_REMOVE(a->first, it, app_prev, app_next);
-        if (!a->first) {
-            HASH_DEL(r->apps, a);
-            mem_free(mem, a);
-        }
+    LIST_REMOVE(r->buckets[it->bucket], it, bucket_prev, bucket_next);
+    if (grouped(&key)) {
+        const struct uid uid = group_uid(&key);
+        struct group *g = group_find(*groups_of(r, &key), &uid);
+        LIST_REMOVE(g->first, it, group_prev, group_next);
+        group_tidy(r, &key, g);
     }
-    HASH_DEL(r->items, it);
+    table_remove(r, &key);
     mem_free(mem, it->bytes);
     mem_free(mem, it);
 }
@@ -283,13 +387,15 @@ void replica_free(struct replica *r)
     if (!r)
         return;
     struct mem *mem = r->mem;
-    while (r->items)
-        item_remove(r, r->items);
+    for (int kind = 0; kind < RECORD_KIND_END; kind++)
+        while (r->kinds[kind])
+            item_remove(r, r->kinds[kind]);
     while (r->removed) {
         struct removed *x = r->removed;
         r->removed = x->next;
         mem_free(mem, x);
     }
+    mem_free(mem, r->cells);
     mem_free(mem, r);
 }
 
@@ -309,33 +415,27 @@ static enum err item_new(struct replica *r, const struct record *rec, const stru
     enum err err = record_decode(it->bytes, rec->bytes.len, &it->entry.record);
     CHECK(!err);
     it->entry.hash = *h;
+    it->bucket = bucket_of(&rec->key);
     *out = it;
     return ERR_OK;
 }
 
 static enum err item_insert(struct replica *r, struct item *it)
 {
-    struct mem *mem = r->mem;
     const struct record_key *key = &it->entry.record.key;
-    struct app_list *a = NULL;
-    if (of_app(key)) {
-        const struct uid uid = record_key_uid(key);
-        a = app_add(r, &uid);
-        if (!a)
-            return ERR_NOMEM;
-    }
-    HASH_ADD(hh, r->items, entry.record.key, sizeof *key, it);
-    if (!it->hh.tbl) {
-        if (a && !a->first) {
-            HASH_DEL(r->apps, a);
-            mem_free(mem, a);
-        }
+    struct group *g = grouped(key) ? group_add(r, key) : NULL;
+    if (grouped(key) && !g)
+        return ERR_NOMEM;
+    if (!table_room(r)) { /* the last that can fail, so that a failure leaves nothing grown */
+        if (g)
+            group_tidy(r, key, g);
         return ERR_NOMEM;
     }
-    if (a)
-        LIST_ADD(a->first, it, app_prev, app_next);
+    table_put(r, it);
+    if (g)
+        LIST_ADD(g->first, it, group_prev, group_next);
     LIST_ADD(r->kinds[key->kind], it, kind_prev, kind_next);
-    LIST_ADD(r->buckets[bucket_of(key)], it, bucket_prev, bucket_next);
+    LIST_ADD(r->buckets[it->bucket], it, bucket_prev, bucket_next);
     digest_flip(r, it);
     return ERR_OK;
 }
@@ -359,6 +459,15 @@ static int copy_compare(const struct record *a, const struct hash *ah, const str
 {
     int order = version_compare(a->version, b->version);
     return order ? order : memcmp(ah, bh, sizeof *ah);
+}
+
+/* Older, or the very same: most of what an exchange brings. A spec that lost is looked at more closely. */
+static bool plainly_stale(const struct record *rec, const struct record *held)
+{
+    int order = version_compare(rec->version, held->version);
+    return (order < 0 && rec->key.kind != RECORD_SPEC) ||
+           (order == 0 && rec->bytes.len == held->bytes.len &&
+            memcmp(rec->bytes.p, held->bytes.p, held->bytes.len) == 0);
 }
 
 static bool hybrid(uint8_t kind)
@@ -414,11 +523,11 @@ static bool app_deleted(const struct replica *r, const struct record_key *key)
 }
 
 /* Memory for noting every record of the app that goes, taken before anything changes. */
-static enum err removals_reserve(struct replica *r, const struct app_list *a, struct removed **out)
+static enum err removals_reserve(struct replica *r, const struct group *a, struct removed **out)
 {
     struct mem *mem = r->mem;
     struct removed *list = NULL;
-    for (const struct item *it = a ? a->first : NULL; it; it = it->app_next) {
+    for (const struct item *it = a ? a->first : NULL; it; it = it->group_next) {
         if (it->entry.record.key.kind == RECORD_DELETED)
             continue;
         struct removed *x = mem_alloc(mem, sizeof *x);
@@ -486,7 +595,7 @@ static void history_keep(struct replica *r, const struct record *lost, enum repl
     struct item *it;
     pack_init(&k, bytes, sizeof bytes);
     if (record_history_encode(lost, &k) || record_decode(bytes, k.len, &rec) ||
-        item_find(r, &rec.key) || HASH_COUNT(r->items) >= r->cfg.records_max)
+        item_find(r, &rec.key) || r->item_count >= r->cfg.records_max)
         return;
     r->crypto->hash(bytes, k.len, &h);
     if (item_new(r, &rec, &h, &it))
@@ -511,10 +620,10 @@ static void clock_see(struct replica *r, const struct record *rec)
 /* A tombstone of what we hold makes room: it is never refused. */
 static bool full(const struct replica *r, const struct record_key *key)
 {
-    if (HASH_COUNT(r->items) < r->cfg.records_max)
+    if (r->item_count < r->cfg.records_max)
         return false;
     const struct uid uid = record_key_uid(key);
-    return key->kind != RECORD_DELETED || !app_find(r, &uid);
+    return key->kind != RECORD_DELETED || !group_find(r->apps, &uid);
 }
 
 /* A copy that loses: nothing to do, unless it is a spec that was written beside ours. */
@@ -544,8 +653,10 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
     enum err err = record_decode(bytes, len, &rec);
     if (err)
         return err;
-    r->crypto->hash(bytes, len, &h);
     struct item *held = item_find(r, &rec.key);
+    if (held && plainly_stale(&rec, &held->entry.record))
+        return ERR_STALE;
+    r->crypto->hash(bytes, len, &h);
     if (held && copy_compare(&rec, &h, &held->entry.record, &held->entry.hash) <= 0)
         return merge_stale(r, &rec, held, &h, wall_ms, spread, out);
     if (app_deleted(r, &rec.key))
@@ -559,7 +670,7 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
         return err;
     if (rec.key.kind == RECORD_DELETED && !held) {
         const struct uid uid = record_key_uid(&rec.key);
-        err = removals_reserve(r, app_find(r, &uid), &removals);
+        err = removals_reserve(r, group_find(r->apps, &uid), &removals);
     }
     if (!err && !held)
         err = item_insert(r, fresh);
@@ -580,6 +691,7 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
         item_replace(r, held, fresh);
     }
     struct item *now = held ? held : fresh;
+    now->entry.held = spread == REPLICA_HELD;
     removals_do(r, removals);
     if (spread == REPLICA_SPREAD)
         news_add(r, now, 0);
@@ -615,14 +727,25 @@ void replica_each(const struct replica *r, enum record_kind kind, replica_visit_
 void replica_each_of_app(const struct replica *r, const struct uid *app, replica_visit_fn *visit,
                          void *ctx)
 {
-    const struct app_list *a = app_find(r, app);
-    for (const struct item *it = a ? a->first : NULL; it; it = it->app_next)
+    const struct group *g = group_find(r->apps, app);
+    for (const struct item *it = g ? g->first : NULL; it; it = it->group_next)
         visit(ctx, &it->entry);
+}
+
+void replica_each_of_image(const struct replica *r, const struct hash *image, replica_visit_fn *visit,
+                           void *ctx)
+{
+    struct uid uid;
+    memcpy(uid.b, image->b, sizeof uid.b);
+    const struct group *g = group_find(r->images, &uid);
+    for (const struct item *it = g ? g->first : NULL; it; it = it->group_next)
+        if (memcmp(it->entry.record.key.b, image->b, sizeof image->b) == 0)
+            visit(ctx, &it->entry);
 }
 
 uint32_t replica_count(const struct replica *r)
 {
-    return HASH_COUNT(r->items);
+    return r->item_count;
 }
 
 enum err announcement_decode(struct cursor *c, struct announcement *out)

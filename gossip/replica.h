@@ -38,6 +38,7 @@ struct replica_config replica_config_default(void);
 struct entry {
     struct record record;
     struct hash hash; /* of record.bytes */
+    bool held;        /* REPLICA_HELD: ours, and not on our disk yet: nobody may hear of it */
 };
 
 struct replica;
@@ -59,13 +60,13 @@ struct merged {
 /* Merge a record that a peer sent or our disk held. Copies the bytes. Checks form, author's id, signature (once:
  * verified hashes are remembered), and a peer's clock (REPLICA_SPREAD). ERR_STALE: ours is as new or newer
  * (normal); ERR_AUTH, ERR_INVALID, ERR_CLOCK, ERR_FULL, ERR_NOMEM: refused. On error nothing changed. `spread`:
- * REPLICA_SPREAD queues it for dissemination, REPLICA_QUIET not (loaded from disk; or our own, until it is on
- * disk: then replica_spread). */
-enum replica_spread { REPLICA_QUIET = 0, REPLICA_SPREAD = 1 };
+ * REPLICA_SPREAD queues it for dissemination, REPLICA_QUIET not (loaded from disk); REPLICA_HELD is QUIET, and marks
+ * the entry as held (our own, until it is on disk: then replica_spread). */
+enum replica_spread { REPLICA_QUIET = 0, REPLICA_SPREAD = 1, REPLICA_HELD = 2 };
 enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
                        enum replica_spread spread, struct merged *out) MUST_USE;
 
-/* Queue what is held for dissemination (again). */
+/* Queue for dissemination (again); no longer held back. */
 void replica_spread(struct replica *r, const struct record_key *key);
 
 const struct entry *replica_find(const struct replica *r, const struct record_key *key);
@@ -74,6 +75,9 @@ typedef void replica_visit_fn(void *ctx, const struct entry *e);
 void replica_each(const struct replica *r, enum record_kind kind, replica_visit_fn *visit, void *ctx);
 void replica_each_of_app(const struct replica *r, const struct uid *app, replica_visit_fn *visit,
                          void *ctx);
+/* Every holder record of one image. */
+void replica_each_of_image(const struct replica *r, const struct hash *image, replica_visit_fn *visit,
+                           void *ctx);
 uint32_t replica_count(const struct replica *r);
 
 /* Keys of records that merges removed (a deleted app's), to be deleted from disk: take them until false. */
@@ -86,6 +90,8 @@ void replica_drop(struct replica *r, const struct record_key *key);
  *   announce  [2, kind, key bin, clock, author, hash bin]
  * Puts as many as fit into `room`, least sent first; returns how many. `members`: how many the mesh has. */
 uint32_t replica_piggyback(struct replica *r, uint32_t members, struct pack *k, size_t room);
+/* One entry as an inline item. False: it is larger than REPLICA_INLINE_MAX, or k has no room. */
+bool replica_item_encode(const struct entry *e, struct pack *k);
 bool replica_has_news(const struct replica *r);
 
 /* Is an announced version newer than what we hold? Then pull it. */

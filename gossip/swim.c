@@ -136,11 +136,10 @@ void swim_free(struct swim *s)
     if (!s)
         return;
     struct mem *mem = s->mem;
+    HASH_CLEAR(hh, s->nodes);
     for (size_t i = 0; i < s->count; i++) {
-        struct node *n = s->all[i];
-        accused_free(s, n);
-        HASH_DEL(s->nodes, n);
-        mem_free(mem, n);
+        accused_free(s, s->all[i]);
+        mem_free(mem, s->all[i]);
     }
     mem_free(mem, s->all);
     mem_free(mem, s->order);

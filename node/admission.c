@@ -10,6 +10,17 @@ uint64_t unit_run_name(const struct unit_body *b)
     return b->surrogate ? RUN_SURROGATE | b->surrogate : b->epoch;
 }
 
+/* With the answer travels the claim that made the offer stale. */
+static void tell_claim(struct engine *e, const struct app *a, uint16_t slot)
+{
+    if (!a || slot >= a->slot_count || !a->slots[slot].real.owner)
+        return;
+    const struct record_key key = record_key_unit(&a->uid, slot, a->slots[slot].real.owner);
+    const struct entry *entry = replica_find(e->replica, &key);
+    if (entry && !entry->held)
+        replica_spread(e->replica, &key);
+}
+
 void admission_answer(struct engine *e, node_id to, const struct message_offer *o,
                       enum offer_verdict verdict, const char *reason)
 {
@@ -18,6 +29,8 @@ void admission_answer(struct engine *e, node_id to, const struct message_offer *
     if (a && o->id.slot < a->slot_count)
         m.epoch = a->slots[o->id.slot].epoch_seen;
     snprintf(m.reason, sizeof m.reason, "%s", reason);
+    if (verdict == OFFER_STALE)
+        tell_claim(e, a, o->id.slot);
     if (verdict == OFFER_ACCEPTED)
         e->count.offers_accepted++;
     else if (verdict == OFFER_REFUSED)
@@ -140,9 +153,13 @@ static bool stale(const struct engine *e, const struct app *a, const struct mess
     const struct slot *s = &a->slots[o->id.slot];
     if (bug(e, BUG_ACCEPT_STALE_OFFER))
         return false;
+    const struct slot_claim *c = &s->real;
+    bool held = c->owner && !c->released && peer_live(e, c->owner);
     if (o->surrogate)
-        return s->real.owner && !s->real.released && peer_live(e, s->real.owner);
-    return o->id.epoch <= s->epoch_seen;
+        return held;
+    /* A later notary may not have heard of what the first one's offer led to. */
+    bool unheard = held && o->kind == OFFER_FILL && c->owner != o->previous && c->owner != e->crypto->node;
+    return unheard || o->id.epoch <= s->epoch_seen;
 }
 
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o)

@@ -38,6 +38,15 @@ static struct app *app_add(struct engine *e, const struct uid *uid)
     return a;
 }
 
+void app_dirty(struct engine *e, struct app *a)
+{
+    if (a->dirty)
+        return;
+    a->dirty = true;
+    a->dirty_next = e->apps_dirty;
+    e->apps_dirty = a;
+}
+
 void apps_on_record(struct engine *e, const struct record_key *key)
 {
     const struct uid uid = record_key_uid(key);
@@ -46,10 +55,9 @@ void apps_on_record(struct engine *e, const struct record_key *key)
         effects_log(e->fx, LOG_ERROR, "app.nomem", "apps=%u", HASH_COUNT(e->apps));
         return;
     }
-    a->dirty = true;
-    e->apps_dirty = true;
-    planner_all(e);
-    units_dirty(e);
+    if (key->kind != RECORD_UNIT)
+        a->registers_dirty = true;
+    app_dirty(e, a);
 }
 
 static const struct entry *register_of(const struct engine *e, const struct uid *uid,
@@ -148,10 +156,12 @@ static void unit_visit(void *ctx, const struct entry *entry)
     const struct refresh *r = ctx;
     if (entry->record.key.kind != RECORD_UNIT)
         return;
+    r->app->ours |= record_key_owner(&entry->record.key) == r->e->crypto->node;
     uint32_t slot = record_key_slot(&entry->record.key);
     struct unit_body u;
     if (slot >= r->app->slot_count || unit_body_decode(entry->record.body, &u))
         return;
+    r->app->surrogates |= u.surrogate != 0;
     struct slot *s = &r->app->slots[slot];
     struct slot_claim c = {
         .owner = record_key_owner(&entry->record.key),
@@ -177,8 +187,10 @@ static void unit_visit(void *ctx, const struct entry *entry)
 
 static void app_refresh(struct engine *e, struct app *a)
 {
-    a->dirty = false;
-    registers_read(e, a);
+    if (a->registers_dirty)
+        registers_read(e, a);
+    a->registers_dirty = false;
+    a->surrogates = false;
     for (uint32_t i = 0; i < a->slot_count; i++) {
         a->slots[i].real = (struct slot_claim){0};
         a->slots[i].surrogate = (struct slot_claim){0};
@@ -187,42 +199,55 @@ static void app_refresh(struct engine *e, struct app *a)
     replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
 }
 
+static bool named(const struct app *a, const char *name)
+{
+    return a->has_spec && !a->deleted && strcmp(a->name, name) == 0;
+}
+
+static bool owns_name_before(const struct app *a, const struct app *b)
+{
+    return a->spec_version.clock != b->spec_version.clock ? a->spec_version.clock > b->spec_version.clock
+                                                          : memcmp(&a->uid, &b->uid, sizeof a->uid) > 0;
+}
+
 /* A name that several uids use goes to the higher (clock, uid); the others are shadowed. Every node computes the
  * same from the same records. */
-static void names_resolve(struct engine *e)
+static void name_resolve(struct engine *e, const char *name)
 {
+    struct app *owner = NULL;
     for (struct app *a = e->apps; a; a = a->hh.next)
-        a->shadowed = false;
+        if (named(a, name) && (!owner || owns_name_before(a, owner)))
+            owner = a;
     for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->has_spec || a->deleted)
+        bool shadowed = named(a, name) && a != owner;
+        if (a->shadowed == shadowed || strcmp(a->name, name) != 0)
             continue;
-        for (struct app *b = a->hh.next; b; b = b->hh.next) {
-            if (!b->has_spec || b->deleted || strcmp(a->name, b->name) != 0)
-                continue;
-            int order = a->spec_version.clock < b->spec_version.clock   ? -1
-                        : a->spec_version.clock > b->spec_version.clock ? 1
-                                                                        : memcmp(&a->uid, &b->uid, 16);
-            (order > 0 ? b : a)->shadowed = true;
-        }
+        a->shadowed = shadowed;
+        planner_app(e, a);
+        units_dirty(e);
     }
 }
 
 void apps_refresh(struct engine *e)
 {
-    if (!e->apps_dirty)
-        return;
-    e->apps_dirty = false;
-    bool names = false;
-    for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->dirty)
-            continue;
+    while (e->apps_dirty) {
+        struct app *a = e->apps_dirty;
+        char name[NAME_SIZE];
+        e->apps_dirty = a->dirty_next;
+        a->dirty = false;
         struct version before = a->spec_version;
-        bool had = a->has_spec;
+        bool had = a->has_spec, was_ours = a->ours;
+        memcpy(name, a->name, sizeof name);
         app_refresh(e, a);
-        names |= had != a->has_spec || !version_equal(before, a->spec_version);
+        if (had != a->has_spec || !version_equal(before, a->spec_version)) {
+            if (had && strcmp(name, a->name) != 0)
+                name_resolve(e, name);
+            name_resolve(e, a->name);
+        }
+        planner_app(e, a);
+        if (a->ours || was_ours)
+            units_dirty(e);
     }
-    if (names)
-        names_resolve(e);
 }
 
 /* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. Nobody starts it

@@ -46,6 +46,7 @@ static void pending_end(struct engine *e, struct pending *p)
     for (uint32_t i = 0; i < p->undo_count; i++)
         mem_free(e->mem, p->undo[i].bytes);
     memset(p, 0, sizeof *p);
+    e->command_count--;
 }
 
 static void pending_reply(struct engine *e, struct pending *p, enum err err)
@@ -65,8 +66,8 @@ static void pending_reply(struct engine *e, struct pending *p, enum err err)
 
 static void ask_keepers(struct engine *e, struct pending *p)
 {
-    const struct app *a = app_find(e, &p->app);
-    while (a && p->copies + p->asked + (p->durable ? 0u : 1u) < p->need && p->tried_count < TRIED_MAX) {
+    const struct app *a = p->durable ? app_find(e, &p->app) : NULL; /* what can be undone is not given away */
+    while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
         node_id keeper = a->deleted ? peers_any_alive(e, p->tried, p->tried_count)
                                     : planner_keeper(e, a, p->tried, p->tried_count);
         if (keeper == 0 || keeper == e->crypto->node) /* all hold the images: then any takes the records */
@@ -115,14 +116,14 @@ static void undo(struct engine *e, struct pending *p)
 
 void commands_on_written(struct engine *e, uint64_t from, uint64_t to, enum err err)
 {
-    for (size_t i = 0; i < COMMANDS_MAX; i++) {
+    for (size_t i = 0; e->command_count > 0 && i < COMMANDS_MAX; i++) {
         struct pending *p = &e->commands[i];
-        if (p->client == 0 || p->durable || p->seq > to)
+        if (p->client == 0 || p->durable || p->first_seq > to || p->seq <= from)
             continue;
-        if (err && p->first_seq <= to && p->seq > from) {
+        if (err) { /* any of them */
             undo(e, p);
             pending_reply(e, p, err);
-        } else if (p->seq > from) {
+        } else if (p->seq <= to) {
             p->durable = true;
             p->copies++;
             pending_check(e, p);
@@ -132,7 +133,7 @@ void commands_on_written(struct engine *e, uint64_t from, uint64_t to, enum err 
 
 void commands_tick(struct engine *e)
 {
-    for (size_t i = 0; i < COMMANDS_MAX; i++)
+    for (size_t i = 0; e->command_count > 0 && i < COMMANDS_MAX; i++)
         if (e->commands[i].client && e->now >= e->commands[i].next_ms &&
             effects_room(e->fx, CALL_BYTES_MAX)) {
             e->commands[i].next_ms = e->now + NEVER_RETRY_MS;
@@ -143,7 +144,7 @@ void commands_tick(struct engine *e)
 uint64_t commands_deadline(const struct engine *e)
 {
     uint64_t at = UINT64_MAX;
-    for (size_t i = 0; i < COMMANDS_MAX; i++)
+    for (size_t i = 0; e->command_count > 0 && i < COMMANDS_MAX; i++)
         if (e->commands[i].client)
             at = min_u64(at, min_u64(e->commands[i].next_ms, e->commands[i].until_ms));
     return at;
@@ -158,6 +159,7 @@ static struct pending *pending_begin(struct engine *e, uint64_t client, const st
         refuse(e, client, ERR_FULL, "%d commands are under way at this node; try again", COMMANDS_MAX);
         return NULL;
     }
+    e->command_count++;
     uint32_t live = peers_live_count(e);
     uint32_t want = c->ack == ACK_DEFAULT ? e->cfg.copies : c->ack;
     *p = (struct pending){

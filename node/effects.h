@@ -20,7 +20,8 @@ enum effect_kind {
     EFFECT_ANSWER,       /* answer the EVENT_CALL `id` with `bytes` */
     EFFECT_WRITE,        /* put `bytes` under `key`; EVENT_WRITTEN says when up to `seq` is on disk */
     EFFECT_ERASE,        /* delete `key`, likewise */
-    EFFECT_UNIT_START,   /* start a guest: `unit`, `start`; EVENT_UNIT_STARTED, then EVENT_UNIT_ENDED, or the latter alone, follow */
+    EFFECT_UNIT_START,   /* start a guest: `unit`, `start`; EVENT_UNIT_STARTED, then EVENT_UNIT_ENDED, or the
+                            latter alone, follow */
     EFFECT_UNIT_STOP,    /* stop it; EVENT_UNIT_ENDED follows, also if it isn't known */
     EFFECT_UNIT_DEADLINE, /* stop it by itself at `boottime_ms`; 0: never */
     EFFECT_UNIT_FORGET,  /* its end is on disk: drop its exit record */

@@ -45,7 +45,7 @@ struct engine_config {
     uint32_t backoff_reset_ms;    /* 60000 */
     uint32_t copies;              /* 3: nodes that keep an acknowledged app and its images */
     uint32_t read_only_permille;  /* 800: a store fuller than this takes no new apps (engine_store_fill) */
-    uint32_t lonely;              /* 1: neither --join nor --discover: with no peers on disk there is nobody to wait for */
+    uint32_t lonely;              /* 1: neither --join nor --discover: with no peers on disk, nobody is waited for */
     uint32_t bugs;                /* simulator: planted bugs to switch on (node/bugs.h); 0 */
 };
 struct engine_config engine_config_default(void);

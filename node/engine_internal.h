@@ -33,6 +33,7 @@ enum {
     PULLS_MAX = 256,
     KEEPS_MAX = 64,
     COMMANDS_MAX = 256,
+    KEEP_APPS_MAX = 4,           /* apps that one CALL_KEEP speaks of (ours speaks of one) */
     TRIED_MAX = 16,              /* nodes asked to keep one command's records */
     UNDO_MAX = 3,                /* registers that one command writes */
     REFUSALS_MAX = 16,
@@ -59,10 +60,13 @@ struct peer {
     /* What placement asks of its record, kept at hand. */
     uint32_t capacity_mib, used_mib, targets, flags;
     uint64_t room_seq;
+    uint64_t away_until_ms; /* wall */
     bool labelled;          /* it has labels: constraints need the record */
     /* Scratch of a planning pass (planner.c). */
     uint32_t claimed_mib;
     uint32_t app_units;
+    const struct member *member; /* SWIM's; holds for swim_generation() == member_generation */
+    uint64_t member_generation;
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
     UT_hash_handle hh;
 };
@@ -71,6 +75,7 @@ struct peer {
 
 struct unsynced { /* a write under way; an own record spreads once it is on disk */
     uint64_t seq;     /* 0: it failed, and is due again */
+    uint64_t clock;   /* of the version written: another may have taken its place meanwhile */
     bool own;
     struct record_key key;
 };
@@ -91,6 +96,8 @@ struct slot {
     uint64_t epoch_max;      /* … or offered by us */
     uint64_t empty_since_ms; /* 0: filled */
     uint64_t retry_ms;       /* no offer before */
+    uint64_t learn_epoch;    /* a host knows of a claim at this epoch, and its record is on its way … */
+    uint64_t learn_ms;       /* … which is waited for until then */
     node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
@@ -114,7 +121,14 @@ struct refusal {
 struct app {
     struct uid uid;
     char name[NAME_SIZE];
-    bool dirty, deleted, shadowed, has_spec;
+    bool deleted, shadowed, has_spec;
+    bool dirty;           /* its records changed, so work its slots out again: in e->apps_dirty */
+    bool registers_dirty; /* … and what it should be, too */
+    bool plan;            /* … and look whether a slot is to be offered: in e->plan_apps */
+    bool pending;         /* the planner waits for something: an answer, a time, room */
+    bool ours;            /* we have, or had, a claim on a slot of it */
+    bool surrogates;      /* there are some: who lives changes who holds the slot */
+    struct app *dirty_next, *plan_next;
     struct version spec_version;
     uint32_t revision;
     uint32_t memory_mib;
@@ -153,6 +167,7 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     node_id offer_from;         /* who offered it, and so may have the image */
     bool deadline_set;
     struct message_offer offer;
+    bool waits;                 /* to start, for the claim to be on disk */
     bool found;                 /* adopted, or known not to run (after the boot wait) */
     UT_hash_handle hh;
 };
@@ -201,7 +216,9 @@ struct pull {
 
 struct keep { /* a peer's CALL_KEEP that we owe an answer */
     uint64_t conn; /* 0: free */
-    uint64_t seq;
+    uint64_t seq;  /* all that was merged before is written by then, or due again */
+    uint32_t app_count;
+    struct uid apps[KEEP_APPS_MAX]; /* whose records were given */
     node_id from;
     struct address from_address;
     uint32_t image_count;
@@ -269,6 +286,7 @@ struct engine {
     struct pull pulls[PULLS_MAX];
     uint32_t pull_count;
     struct keep keeps[KEEPS_MAX];
+    uint32_t keep_count;
     node_id sync_peer;       /* whose root differed last */
     uint64_t sync_next_ms;   /* no exchange before */
     uint64_t sync_due_ms;    /* an exchange with sync_peer is due then; 0: none */
@@ -290,8 +308,9 @@ struct engine {
     uint64_t stop_until_ms;
 
     struct app *apps;
-    bool apps_dirty;
-    bool plan_all;
+    struct app *apps_dirty;  /* a list */
+    struct app *plan_apps;   /* likewise */
+    bool plan_all, plan_room;
     uint64_t plan_next_ms;
     uint64_t generation_planned;
     bool claimed_fresh;      /* peers' claimed_mib holds for this pass */
@@ -311,8 +330,10 @@ struct engine {
     uint64_t units_next_ms;
     uint32_t reserved_mib;
     struct image *images;
+    uint32_t images_missing; /* wanted, and not here */
 
     struct pending commands[COMMANDS_MAX];
+    uint32_t command_count;
     uint32_t store_permille;
 };
 
@@ -341,6 +362,9 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
 enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
                          uint64_t *seq) MUST_USE;
 void records_on_written(struct engine *e, uint64_t seq, enum err err);
+/* Are the app's spec, registers and tombstone, as held now, all on disk? Asked about what was merged, not about a
+ * sequence: a record that came a second time is on disk only when the write of the first is. */
+bool records_app_on_disk(const struct engine *e, const struct uid *app);
 void records_tick(struct engine *e);
 uint64_t records_deadline(const struct engine *e);
 
@@ -359,6 +383,8 @@ uint64_t peers_deadline(const struct engine *e);
 void peers_news(struct engine *e);
 /* Send a message of its fields (already packed) and whatever news fits. */
 void peers_send(struct engine *e, node_id to, enum message_type type, const struct pack *fields);
+const struct member *peer_member(const struct engine *e, struct peer *p); /* NULL: SWIM forgot it */
+bool peer_is_alive(const struct engine *e, struct peer *p); /* as peer_alive, without a look-up */
 bool peer_alive(const struct engine *e, node_id node); /* alive, not away: can be asked for things; self is */
 bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: its claims hold; self is */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
@@ -401,6 +427,7 @@ uint64_t self_deadline(const struct engine *e);
 struct app *app_find(const struct engine *e, const struct uid *uid);
 struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
 void apps_on_record(struct engine *e, const struct record_key *key);
+void app_dirty(struct engine *e, struct app *a);
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
 /* The claim that holds the slot as this side of the mesh sees it; NULL: empty. */
@@ -410,6 +437,8 @@ bool app_uses_image(const struct engine *e, const struct app *a, const struct ha
 /* ---- planner.c ---------------------------------------------------------------------------------- */
 
 void planner_all(struct engine *e); /* plan everything at the end of this step */
+void planner_room(struct engine *e); /* … what waits for room, or for anything */
+void planner_app(struct engine *e, struct app *a); /* … one app */
 void planner_tick(struct engine *e);
 uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
@@ -418,6 +447,8 @@ void planner_on_membership(struct engine *e); /* whatever changed there */
 void planner_on_holder(struct engine *e);     /* copies of images may be missing */
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
+/* A claim of ours is on disk: the app's notaries hear of it at once, before one of them offers the slot elsewhere. */
+void planner_tell_notaries(struct engine *e, const struct app *a, uint32_t slot);
 /* Why nobody carries the slot, for people. */
 void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size);
 /* Live nodes that hold all the app's images. */

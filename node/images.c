@@ -34,7 +34,6 @@ struct image *image_add(struct engine *e, const struct hash *h)
 struct sources {
     const struct engine *e;
     struct rng *rng;
-    const struct hash *image;
     node_id chosen;
     uint32_t seen;
 };
@@ -43,11 +42,10 @@ struct sources {
 static void source_visit(void *ctx, const struct entry *entry)
 {
     struct sources *s = ctx;
-    const struct hash h = record_key_image(&entry->record.key);
     node_id node = record_key_owner(&entry->record.key);
     struct holder_body body;
-    if (!hash_equal(&h, s->image) || node == s->e->crypto->node || !peer_alive(s->e, node) ||
-        holder_body_decode(entry->record.body, &body) || !body.present)
+    if (node == s->e->crypto->node || !peer_alive(s->e, node) || holder_body_decode(entry->record.body, &body) ||
+        !body.present)
         return;
     if (rng_below(s->rng, ++s->seen) == 0)
         s->chosen = node;
@@ -55,8 +53,8 @@ static void source_visit(void *ctx, const struct entry *entry)
 
 static void fetch(struct engine *e, struct image *im, uint64_t size_bytes, node_id hint)
 {
-    struct sources s = {.e = e, .rng = &e->rng, .image = &im->hash};
-    replica_each(e->replica, RECORD_HOLDER, source_visit, &s);
+    struct sources s = {.e = e, .rng = &e->rng};
+    replica_each_of_image(e->replica, &im->hash, source_visit, &s);
     if (hint && hint != e->crypto->node && im->tries % 2 == 0)
         s.chosen = hint; /* who asked us has it, and said so before its record came */
     const struct member *m = s.chosen ? swim_find(e->swim, s.chosen) : NULL;
@@ -80,6 +78,7 @@ bool units_want_image(struct engine *e, const struct hash *image, uint64_t size,
         return false;
     if (im->have)
         return true;
+    e->images_missing += !im->wanted;
     im->wanted = true;
     if (hint)
         im->hint = hint;
@@ -133,6 +132,7 @@ void units_on_image(struct engine *e, const struct event *ev)
         return;
     im->fetching = false;
     if (!ev->err) {
+        e->images_missing -= im->wanted && !im->have;
         im->have = true;
         im->tries = 0;
         im->next_ms = 0;
@@ -158,7 +158,7 @@ void units_on_image(struct engine *e, const struct event *ev)
 /* Drop ours, on an operator's word: refused by commands.c where an app needs it. */
 void images_drop(struct engine *e, struct image *im)
 {
-    im->have = false;
+    im->have = im->wanted = false;
     struct effect *f = effects_add(e->fx, EFFECT_IMAGE_DROP);
     f->image = im->hash;
     images_publish(e, im);
@@ -166,7 +166,7 @@ void images_drop(struct engine *e, struct image *im)
 
 void images_tick(struct engine *e)
 {
-    for (struct image *im = e->images; im; im = im->hh.next)
+    for (struct image *im = e->images_missing ? e->images : NULL; im; im = im->hh.next)
         if (im->wanted && !im->have && !im->fetching && im->next_ms > e->now)
             e->units_next_ms = min_u64(e->units_next_ms, im->next_ms);
 }

@@ -30,6 +30,26 @@ static struct peer *peer_add(struct engine *e, node_id node)
     return p;
 }
 
+const struct member *peer_member(const struct engine *e, struct peer *p)
+{
+    uint64_t generation = swim_generation(e->swim);
+    if (!p->member || p->member_generation != generation) {
+        p->member = swim_find(e->swim, p->node);
+        p->member_generation = generation;
+    }
+    return p->member;
+}
+
+static bool member_alive(const struct engine *e, const struct member *m)
+{
+    return m && m->state == MEMBER_ALIVE && m->away_until_ms <= e->now;
+}
+
+bool peer_is_alive(const struct engine *e, struct peer *p)
+{
+    return member_alive(e, peer_member(e, p));
+}
+
 bool peer_live(const struct engine *e, node_id node)
 {
     if (node == e->crypto->node)
@@ -42,8 +62,7 @@ bool peer_alive(const struct engine *e, node_id node)
 {
     if (node == e->crypto->node)
         return true;
-    const struct member *m = swim_find(e->swim, node);
-    return m && m->state == MEMBER_ALIVE && m->away_until_ms <= e->now;
+    return member_alive(e, swim_find(e->swim, node));
 }
 
 uint32_t peers_live_count(const struct engine *e)
@@ -51,7 +70,7 @@ uint32_t peers_live_count(const struct engine *e)
     uint32_t n = 1;
     size_t i = 0;
     for (const struct member *m; (m = swim_next(e->swim, &i));)
-        n += m->state == MEMBER_ALIVE && m->away_until_ms <= e->now;
+        n += member_alive(e, m);
     return n;
 }
 
@@ -63,8 +82,8 @@ uint32_t peers_known_count(const struct engine *e)
 
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count)
 {
-    for (const struct peer *p = e->peers; p; p = p->hh.next) {
-        bool skip = !peer_alive(e, p->node);
+    for (struct peer *p = e->peers; p; p = p->hh.next) {
+        bool skip = !peer_is_alive(e, p);
         for (uint32_t i = 0; i < not_count; i++)
             skip |= not[i] == p->node;
         if (!skip)
@@ -76,7 +95,7 @@ node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not
 static bool peer_learn(struct engine *e, struct peer *p, const struct node_body *n)
 {
     bool room = p->room_seq != n->room_seq || p->targets != n->targets || p->flags != n->flags ||
-                p->capacity_mib != n->capacity_mib;
+                p->capacity_mib != n->capacity_mib || p->away_until_ms != n->away_until_ms;
     if (!p->keyed || memcmp(p->x25519, n->x25519, sizeof p->x25519) != 0) {
         memcpy(p->x25519, n->x25519, sizeof p->x25519);
         p->keyed = !e->crypto->pair_key(e->crypto->ctx, e->crypto->key_id, n->x25519,
@@ -91,6 +110,7 @@ static bool peer_learn(struct engine *e, struct peer *p, const struct node_body 
     p->targets = n->targets;
     p->flags = n->flags;
     p->room_seq = n->room_seq;
+    p->away_until_ms = n->away_until_ms;
     p->labelled = n->labels.count > 0;
     return room;
 }
@@ -124,7 +144,7 @@ void peers_on_node_record(struct engine *e, const struct entry *entry, enum orig
     if (e->fx)
         peers_run_swim(e, &out);
     if (room) {
-        planner_all(e);
+        planner_room(e);
         planner_on_holder(e);
     }
 }
@@ -189,7 +209,8 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
 {
     enum log_level level = f->state == MEMBER_ALIVE || f->state == MEMBER_LEFT ? LOG_INFO : LOG_WARN;
     struct node_body n;
-    effects_log(e->fx, level, f->from == f->state ? "member.joined" : "member.changed", "node=%016llx name=%s from=%s state=%s",
+    effects_log(e->fx, level, f->from == f->state ? "member.joined" : "member.changed",
+                "node=%016llx name=%s from=%s state=%s",
                 (unsigned long long)f->subject,
                 engine_node(e, f->subject, &n) ? "" : n.name, member_state_text(f->from),
                 member_state_text(f->state));
@@ -198,6 +219,7 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
     if (f->from == MEMBER_DEAD && f->state == MEMBER_ALIVE)
         sync_hello_peer(e, f->subject); /* it may hold us dead: its answer says so, and we refute */
     planner_on_membership(e);
+    planner_room(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);
 }
 

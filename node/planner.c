@@ -9,11 +9,25 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, BUG_TRIES = 2, COPIES_RETRY_MS = 5000 };
+enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, LEARN_WAIT_MS = 3000, BUG_TRIES = 2, COPIES_RETRY_MS = 5000 };
 
 void planner_all(struct engine *e)
 {
     e->plan_all = true;
+}
+
+void planner_room(struct engine *e)
+{
+    e->plan_room = true;
+}
+
+void planner_app(struct engine *e, struct app *a)
+{
+    if (a->plan)
+        return;
+    a->plan = true;
+    a->plan_next = e->plan_apps;
+    e->plan_apps = a;
 }
 
 static void plan_at(struct engine *e, uint64_t at)
@@ -48,15 +62,18 @@ static void minority_compute(struct engine *e)
     if (minority == e->minority)
         return;
     e->minority = minority;
+    planner_all(e);
+    units_dirty(e);
     effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", live,
                 all);
 }
 
-static void apps_all_dirty(struct engine *e)
+/* Which surrogate counts depends on who lives. */
+static void surrogates_dirty(struct engine *e)
 {
     for (struct app *a = e->apps; a; a = a->hh.next)
-        a->dirty = true;
-    e->apps_dirty = true;
+        if (a->surrogates)
+            app_dirty(e, a);
 }
 
 /* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
@@ -76,7 +93,7 @@ void planner_on_membership(struct engine *e)
                 p->stable = true;
         }
         minority_compute(e);
-        apps_all_dirty(e);
+        surrogates_dirty(e);
         planner_all(e);
         units_dirty(e);
         planner_on_holder(e);
@@ -171,13 +188,53 @@ static uint32_t notary_rank(struct engine *e, struct plan *p)
         return p->rank;
     p->have_rank = true;
     uint64_t ours = placement_notary_score(&p->app->uid, e->crypto->node);
-    for (const struct peer *q = e->peers; q && p->rank < NOTARIES; q = q->hh.next) {
-        if (!peer_alive(e, q->node))
+    for (struct peer *q = e->peers; q && p->rank < NOTARIES; q = q->hh.next) {
+        if (!peer_is_alive(e, q))
             continue;
         uint64_t score = placement_notary_score(&p->app->uid, q->node);
         p->rank += score < ours || (score == ours && q->node < e->crypto->node);
     }
     return p->rank;
+}
+
+/* The live ones that come first, in no order; returns how many. */
+static size_t notaries(const struct engine *e, const struct uid *app, node_id out[static NOTARIES])
+{
+    uint64_t scores[NOTARIES];
+    size_t n = 0;
+    for (struct peer *q = e->peers; q; q = q->hh.next) {
+        if (!peer_is_alive(e, q))
+            continue;
+        uint64_t score = placement_notary_score(app, q->node);
+        size_t at = n < NOTARIES ? n++ : NOTARIES;
+        while (at > 0 && score < scores[at - 1]) {
+            at--;
+            if (at + 1 < NOTARIES) {
+                scores[at + 1] = scores[at];
+                out[at + 1] = out[at];
+            }
+        }
+        if (at < NOTARIES) {
+            scores[at] = score;
+            out[at] = q->node;
+        }
+    }
+    return n;
+}
+
+void planner_tell_notaries(struct engine *e, const struct app *a, uint32_t slot)
+{
+    const struct record_key key = record_key_unit(&a->uid, (uint16_t)slot, e->crypto->node);
+    const struct entry *entry = replica_find(e->replica, &key);
+    uint8_t buffer[REPLICA_INLINE_MAX + 8];
+    struct pack k;
+    pack_init(&k, buffer, sizeof buffer);
+    if (!entry || entry->held || !replica_item_encode(entry, &k))
+        return; /* gossip brings it, a little later */
+    node_id to[NOTARIES];
+    size_t n = notaries(e, &a->uid, to);
+    for (size_t i = 0; i < n; i++)
+        peers_send(e, to[i], MESSAGE_GOSSIP, &k);
 }
 
 static void count_app_units(struct engine *e, struct plan *p)
@@ -222,12 +279,12 @@ static size_t candidates_collect(struct engine *e, const struct plan *p, uint32_
         e->self.capacity_mib - a->memory_mib >= used && !refused_by(a, self, e->room_seq))
         e->candidates[n++] = (struct candidate){
             .node = self, .capacity_mib = e->self.capacity_mib, .used_mib = used};
-    for (const struct peer *q = e->peers; q; q = q->hh.next) {
+    for (struct peer *q = e->peers; q; q = q->hh.next) {
         used = max_u32(q->used_mib, q->claimed_mib);
         if (q->node == not || q->app_units != units || !(q->targets & p->target_mask) ||
             (q->flags & (NODE_DRAINING | NODE_READ_ONLY | NODE_LEFT)) ||
             q->capacity_mib < a->memory_mib || q->capacity_mib - a->memory_mib < used ||
-            refused_by(a, q->node, q->room_seq) || !peer_alive(e, q->node))
+            refused_by(a, q->node, q->room_seq) || !peer_is_alive(e, q))
             continue;
         e->candidates[n++] =
             (struct candidate){.node = q->node, .capacity_mib = q->capacity_mib, .used_mib = used};
@@ -379,7 +436,7 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
     if (s->offer.to != from || s->offer.epoch != m->id.epoch)
         return; /* late, or twice */
     bool move = s->offer.kind == OFFER_MOVE;
-    planner_all(e);
+    planner_app(e, a);
     switch (m->verdict) {
     case OFFER_ACCEPTED:
         if (move)
@@ -406,6 +463,8 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
         if (m->epoch > s->epoch_max)
             s->epoch_max = m->epoch;
         s->retry_ms = e->now + STALE_WAIT_MS;
+        s->learn_epoch = m->epoch; /* so as not to take the slot from a claim that we haven't heard of */
+        s->learn_ms = e->now + LEARN_WAIT_MS;
         if (move)
             move_end(e, a, s, ERR_CONFLICT, "its place has just changed; ask again");
         else
@@ -451,7 +510,7 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
     s->offer.until_ms = e->now + MOVE_TIMEOUT_MS;
     s->offer.anywhere = anywhere;
     e->count.handovers++;
-    planner_all(e);
+    planner_app(e, a);
     offer_begin(e, a, slot, to, OFFER_MOVE);
     return ERR_OK;
 }
@@ -488,6 +547,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     bool wants = app_wants(a) && slot < a->replicas;
     if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants))
         offer_clear(s);
+    a->pending |= s->offer.to != 0 || (wants && !c);
     if (s->offer.to)
         offer_continue(e, a, slot);
     if (c || !wants) {
@@ -504,12 +564,14 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
     if (due < s->retry_ms)
         due = s->retry_ms;
+    if (due < s->learn_ms && s->epoch_seen < s->learn_epoch)
+        due = s->learn_ms;
     if (e->now < due) {
         plan_at(e, due);
         return;
     }
     if (!effects_room(e->fx, 4 * RECORD_BYTES_MAX)) {
-        planner_all(e);
+        planner_app(e, a);
         return;
     }
     /* What a minority started goes on under a claim of its own, where it can. */
@@ -523,6 +585,14 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
         offer_begin(e, a, slot, to, OFFER_FILL);
     if (s->offer.to)
         plan_at(e, s->offer.next_ms);
+}
+
+static void plan_app(struct engine *e, struct app *a)
+{
+    struct plan p = {.app = a};
+    a->pending = false;
+    for (uint32_t i = 0; i < a->slot_count; i++)
+        plan_slot(e, &p, i);
 }
 
 static bool keeping_already(const struct engine *e, const struct uid *app)
@@ -566,15 +636,22 @@ void planner_tick(struct engine *e)
         return;
     if (e->copies_next_ms && e->now >= e->copies_next_ms)
         copies_pass(e);
-    if (!e->plan_all && e->now < e->plan_next_ms)
-        return;
-    e->plan_all = false;
-    e->plan_next_ms = UINT64_MAX;
     e->claimed_fresh = false;
-    for (struct app *a = e->apps; a; a = a->hh.next) {
-        struct plan p = {.app = a};
-        for (uint32_t i = 0; i < a->slot_count; i++)
-            plan_slot(e, &p, i);
+    bool all = e->plan_all, due = e->plan_room || e->now >= e->plan_next_ms;
+    if (all || due) {
+        e->plan_all = e->plan_room = false;
+        e->plan_next_ms = UINT64_MAX;
+        for (struct app *a = e->apps; a; a = a->hh.next)
+            if (all || a->pending)
+                planner_app(e, a);
+    }
+    struct app *list = e->plan_apps;
+    e->plan_apps = NULL;
+    while (list) {
+        struct app *a = list;
+        list = a->plan_next;
+        a->plan = false;
+        plan_app(e, a);
     }
 }
 
@@ -585,7 +662,7 @@ uint64_t planner_deadline(const struct engine *e)
         at = e->membership_changed_ms + e->cfg.stable_ms;
     if (!e->ready || e->stopping == STOP_TOLD)
         return at;
-    if (e->plan_all)
+    if (e->plan_all || e->plan_room || e->plan_apps)
         return e->now;
     if (e->copies_next_ms)
         at = min_u64(at, e->copies_next_ms);
@@ -673,15 +750,29 @@ static bool holds_all(const struct engine *e, const struct spec_body *spec, node
     return true;
 }
 
+struct copies {
+    const struct engine *e;
+    const struct spec_body *spec;
+    uint32_t count;
+};
+
+static void copy_visit(void *ctx, const struct entry *entry)
+{
+    struct copies *c = ctx;
+    node_id node = record_key_owner(&entry->record.key);
+    const struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
+    c->count += q && !(q->flags & NODE_DRAINING) && peer_live(c->e, node) && holds_all(c->e, c->spec, node);
+}
+
 uint32_t planner_copies(const struct engine *e, const struct app *a)
 {
     struct spec_body spec;
-    if (app_spec(e, a, &spec))
+    if (app_spec(e, a, &spec) || spec.image_count == 0)
         return 0;
-    uint32_t n = e->stopping == STOP_NOT && holds_all(e, &spec, e->crypto->node);
-    for (const struct peer *q = e->peers; q; q = q->hh.next)
-        n += peer_live(e, q->node) && !(q->flags & NODE_DRAINING) && holds_all(e, &spec, q->node);
-    return n;
+    struct copies c = {.e = e, .spec = &spec};
+    c.count = e->stopping == STOP_NOT && holds_all(e, &spec, e->crypto->node);
+    replica_each_of_image(e->replica, &spec.images[0].image, copy_visit, &c);
+    return c.count;
 }
 
 node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count)
@@ -692,8 +783,8 @@ node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not
     uint64_t key = placement_key(spec.affinity[0] ? spec.affinity : spec.name);
     node_id best = 0;
     uint64_t best_score = UINT64_MAX;
-    for (const struct peer *q = e->peers; q; q = q->hh.next) {
-        bool skip = !peer_alive(e, q->node) || (q->flags & (NODE_READ_ONLY | NODE_DRAINING | NODE_LEFT)) ||
+    for (struct peer *q = e->peers; q; q = q->hh.next) {
+        bool skip = !peer_is_alive(e, q) || (q->flags & (NODE_READ_ONLY | NODE_DRAINING | NODE_LEFT)) ||
                     holds_all(e, &spec, q->node);
         for (uint32_t i = 0; i < not_count; i++)
             skip |= not[i] == q->node;

@@ -19,7 +19,8 @@ static uint64_t write_record(struct engine *e, const struct record_key *key, str
     return f->seq;
 }
 
-static void unsynced_push(struct engine *e, uint64_t seq, const struct record_key *key, bool own)
+static void unsynced_push(struct engine *e, uint64_t seq, const struct record_key *key, uint64_t clock,
+                          bool own)
 {
     if (e->unsynced_count == e->unsynced_size) {
         size_t size = e->unsynced_size ? 2 * e->unsynced_size : 64;
@@ -37,14 +38,15 @@ static void unsynced_push(struct engine *e, uint64_t seq, const struct record_ke
         e->unsynced_head = 0;
     }
     size_t at = (e->unsynced_head + e->unsynced_count++) % e->unsynced_size;
-    e->unsynced[at] = (struct unsynced){.seq = seq, .own = own, .key = *key};
+    e->unsynced[at] = (struct unsynced){.seq = seq, .clock = clock, .own = own, .key = *key};
 }
 
 static void write_merged(struct engine *e, const struct record_key *key)
 {
     const struct entry *entry = replica_find(e->replica, key);
     if (entry)
-        unsynced_push(e, write_record(e, key, entry->record.bytes), key, false);
+        unsynced_push(e, write_record(e, key, entry->record.bytes), key, entry->record.version.clock,
+                      false);
 }
 
 static void erase_removed(struct engine *e)
@@ -140,13 +142,13 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     /* Our node record need not wait for the disk: its clock begins at the boot number, which is on disk. */
     bool spread = key->kind == RECORD_NODE;
     struct merged m;
-    err = replica_merge(e->replica, bytes, k.len, e->wall, spread ? REPLICA_SPREAD : REPLICA_QUIET, &m);
+    err = replica_merge(e->replica, bytes, k.len, e->wall, spread ? REPLICA_SPREAD : REPLICA_HELD, &m);
     if (err)
         return err;
     *seq = write_record(e, key, (struct slice){.p = bytes, .len = k.len});
     if (spread)
         peers_news(e);
-    unsynced_push(e, *seq, key, !spread);
+    unsynced_push(e, *seq, key, clock, !spread);
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);
@@ -173,9 +175,11 @@ static void spread_durable(struct engine *e, uint64_t seq)
         const struct unsynced *u = &e->unsynced[e->unsynced_head];
         if (u->seq == 0 || u->seq > seq)
             break;
-        if (u->own)
+        const struct entry *entry = u->own ? replica_find(e->replica, &u->key) : NULL;
+        if (entry && entry->record.version.clock == u->clock) {
             replica_spread(e->replica, &u->key);
-        any |= u->own;
+            any = true;
+        }
         e->unsynced_head = (e->unsynced_head + 1) % e->unsynced_size;
         e->unsynced_count--;
     }
@@ -206,6 +210,17 @@ void records_on_written(struct engine *e, uint64_t seq, enum err err)
     }
 }
 
+bool records_app_on_disk(const struct engine *e, const struct uid *app)
+{
+    for (size_t i = 0; i < e->unsynced_count; i++) {
+        const struct record_key *key = &e->unsynced[(e->unsynced_head + i) % e->unsynced_size].key;
+        const struct uid uid = record_key_uid(key);
+        if (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED && uid_equal(&uid, app))
+            return false;
+    }
+    return true;
+}
+
 /* Records whose write failed: the newest copy of each, once more. */
 void records_tick(struct engine *e)
 {
@@ -220,11 +235,13 @@ void records_tick(struct engine *e)
         const struct entry *entry = replica_find(e->replica, &u.key);
         if (!entry)
             continue;
-        if (u.seq == 0 && effects_room(e->fx, RECORD_BYTES_MAX))
+        if (u.seq == 0 && effects_room(e->fx, RECORD_BYTES_MAX)) {
             u.seq = write_record(e, &u.key, entry->record.bytes);
-        else if (u.seq == 0)
+            u.clock = entry->record.version.clock;
+        } else if (u.seq == 0) {
             e->rewrite_ms = e->now;
-        unsynced_push(e, u.seq, &u.key, u.own);
+        }
+        unsynced_push(e, u.seq, &u.key, u.clock, u.own);
     }
     /* The ring stays ordered by sequence: what was in flight is older than what was written just now, and a
      * record in it twice spreads twice, harmlessly. */

@@ -67,7 +67,7 @@ void self_room(struct engine *e)
 {
     e->room_seq++;
     self_changed(e);
-    planner_all(e);
+    planner_room(e);
 }
 
 void self_refute(struct engine *e, uint64_t incarnation)

@@ -21,7 +21,8 @@ struct list {
     struct slice v[CALL_RECORDS_MAX];
     uint32_t count;
     size_t bytes;
-    uint32_t cut; /* 1: not all fitted */
+    uint32_t cut;  /* 1: not all fitted */
+    uint32_t held; /* left out for now: see list_visit */
 };
 
 static void list_add(struct list *l, struct slice bytes)
@@ -34,9 +35,20 @@ static void list_add(struct list *l, struct slice bytes)
     l->bytes += bytes.len + 5;
 }
 
+/* What is not on our disk yet is not passed on: a power cut would make us forget what others know of us. */
 static void list_visit(void *ctx, const struct entry *entry)
 {
-    list_add(ctx, entry->record.bytes);
+    struct list *l = ctx;
+    if (entry->held)
+        l->held++;
+    else
+        list_add(l, entry->record.bytes);
+}
+
+static void list_init(struct list *l)
+{
+    l->count = l->cut = l->held = 0; /* not all of its 100 KiB */
+    l->bytes = 0;
 }
 
 static void merge_list(struct engine *e, struct cursor list, uint32_t count)
@@ -243,9 +255,10 @@ bool sync_keep(struct engine *e, node_id node, const struct uid *uid, enum call_
     if (!m || !call_possible(e))
         return false;
     struct list l;
-    l.count = l.cut = 0;
-    l.bytes = 0;
+    list_init(&l);
     replica_each_of_app(e->replica, uid, registers_visit, &l);
+    if (l.held > 0)
+        return false; /* written again meanwhile; once that is on disk */
     struct hash images[TARGET_COUNT];
     uint32_t image_count = 0;
     const struct app *a = app_find(e, uid);
@@ -297,8 +310,7 @@ static uint32_t accusations(const struct engine *e, const struct accusation **ou
 static void answer_exchange(struct engine *e, uint64_t conn, const struct call *c, uint64_t min_boot)
 {
     struct list l;
-    l.count = l.cut = 0;
-    l.bytes = 0;
+    list_init(&l);
     replica_each_differing(e->replica, c->digests.p, list_visit, &l);
     uint8_t digests[REPLICA_DIGESTS_SIZE];
     replica_digests(e->replica, digests);
@@ -341,8 +353,7 @@ static void on_hello(struct engine *e, const struct event *ev, const struct call
 static void on_pull(struct engine *e, const struct event *ev, struct call *c)
 {
     struct list l;
-    l.count = l.cut = 0;
-    l.bytes = 0;
+    list_init(&l);
     for (uint32_t i = 0; i < c->list_count; i++) {
         struct record_key key;
         if (call_key_next(&c->list, &key)) {
@@ -357,9 +368,42 @@ static void on_pull(struct engine *e, const struct event *ev, struct call *c)
     answer(e, ev->id, &parts);
 }
 
-static void on_keep(struct engine *e, const struct event *ev, struct call *c)
+static enum err keep_note(struct keep *k, const struct record_key *key)
 {
-    merge_list(e, c->list, c->list_count);
+    const struct uid uid = record_key_uid(key);
+    for (uint32_t i = 0; i < k->app_count; i++)
+        if (uid_equal(&k->apps[i], &uid))
+            return ERR_OK;
+    if (key->kind < RECORD_SPEC || key->kind > RECORD_DELETED || k->app_count == KEEP_APPS_MAX)
+        return ERR_INVALID; /* a call asks to keep an app's registers */
+    k->apps[k->app_count++] = uid;
+    return ERR_OK;
+}
+
+/* Every one of them, or it is refused. */
+static enum err keep_merge(struct engine *e, struct keep *k, const struct call *c)
+{
+    struct cursor list = c->list;
+    for (uint32_t i = 0; i < c->list_count; i++) {
+        struct record r;
+        struct slice bytes = cursor_bin(&list, RECORD_BYTES_MAX);
+        if (list.err)
+            return list.err;
+        if (!effects_room(e->fx, 2 * RECORD_BYTES_MAX))
+            return ERR_BUSY;
+        enum err err = record_decode(bytes.p, bytes.len, &r);
+        if (!err)
+            err = keep_note(k, &r.key);
+        if (!err)
+            err = records_merge(e, bytes.p, bytes.len, ORIGIN_PEER);
+        if (err && err != ERR_STALE)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static void on_keep(struct engine *e, const struct event *ev, const struct call *c)
+{
     struct keep *keep = NULL;
     for (size_t i = 0; !keep && i < KEEPS_MAX; i++)
         if (e->keeps[i].conn == 0)
@@ -369,13 +413,19 @@ static void on_keep(struct engine *e, const struct event *ev, struct call *c)
         return;
     }
     *keep = (struct keep){
-        .conn = ev->id,
-        .seq = e->write_seq,
         .from = ev->node,
         .image_count = c->image_count,
         .until_ms = e->now + KEEP_TIMEOUT_MS,
     };
     memcpy(keep->images, c->images, c->image_count * sizeof c->images[0]);
+    enum err err = keep_merge(e, keep, c);
+    if (err) {
+        answer_error(e, ev->id, err, "a record was refused");
+        return;
+    }
+    keep->conn = ev->id;
+    e->keep_count++;
+    keep->seq = e->write_seq;
     e->count.keeps++;
     sync_keeps_check(e);
 }
@@ -428,9 +478,16 @@ static bool keep_failed(struct engine *e, const struct keep *k, const char **why
     return e->now >= k->until_ms;
 }
 
+static void keep_end(struct engine *e, struct keep *k, enum err err, const char *text)
+{
+    answer_error(e, k->conn, err, text);
+    k->conn = 0;
+    e->keep_count--;
+}
+
 void sync_keeps_check(struct engine *e)
 {
-    for (size_t i = 0; i < KEEPS_MAX; i++) {
+    for (size_t i = 0; e->keep_count > 0 && i < KEEPS_MAX; i++) {
         struct keep *k = &e->keeps[i];
         if (k->conn == 0)
             continue;
@@ -440,24 +497,24 @@ void sync_keeps_check(struct engine *e)
         for (uint32_t j = 0; j < k->image_count; j++)
             have &= units_want_image(e, &k->images[j], 0, k->from) || bug(e, BUG_KEEP_BEFORE_IMAGE);
         const char *why;
-        if (have && (k->seq <= e->durable_seq || bug(e, BUG_ACK_BEFORE_DISK))) {
-            answer_error(e, k->conn, ERR_OK, "");
-            k->conn = 0;
+        bool on_disk = have && k->seq <= e->durable_seq;
+        for (uint32_t j = 0; on_disk && j < k->app_count; j++)
+            on_disk = records_app_on_disk(e, &k->apps[j]);
+        if (have && (on_disk || bug(e, BUG_ACK_BEFORE_DISK))) {
+            keep_end(e, k, ERR_OK, "");
         } else if (keep_failed(e, k, &why)) {
-            answer_error(e, k->conn, ERR_IO, why);
-            k->conn = 0;
+            keep_end(e, k, ERR_IO, why);
         }
     }
 }
 
 void sync_on_write_failed(struct engine *e, uint64_t from, uint64_t to)
 {
-    for (size_t i = 0; i < KEEPS_MAX; i++) {
+    for (size_t i = 0; e->keep_count > 0 && i < KEEPS_MAX; i++) {
         struct keep *k = &e->keeps[i];
         if (k->conn == 0 || k->seq <= from || k->seq > to || !effects_room(e->fx, CALL_BYTES_MAX))
             continue;
-        answer_error(e, k->conn, ERR_IO, "the write to disk failed");
-        k->conn = 0;
+        keep_end(e, k, ERR_IO, "the write to disk failed");
     }
 }
 
@@ -484,8 +541,7 @@ static void synced(struct engine *e)
 static void push_what_differs(struct engine *e, const struct out_call *c, const struct answer *a)
 {
     struct list l;
-    l.count = l.cut = 0;
-    l.bytes = 0;
+    list_init(&l);
     replica_each_differing(e->replica, a->digests.p, list_visit, &l);
     if (l.count == 0 || !call_possible(e)) {
         if (!a->more)
@@ -645,7 +701,7 @@ uint64_t sync_deadline(const struct engine *e)
         at = min_u64(at, e->disk_hello_ms);
     if (e->sync_due_ms && !e->sync_busy)
         at = min_u64(at, e->sync_due_ms > e->sync_next_ms ? e->sync_due_ms : e->sync_next_ms);
-    for (size_t i = 0; i < KEEPS_MAX; i++)
+    for (size_t i = 0; e->keep_count > 0 && i < KEEPS_MAX; i++)
         if (e->keeps[i].conn)
             at = min_u64(at, e->keeps[i].until_ms);
     if (e->pull_count > 0)

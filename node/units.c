@@ -338,7 +338,8 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
             unit_pass_on(e, u, im->reason);
         return;
     }
-    if (u->claim_seq > e->durable_seq && !bug(e, BUG_START_BEFORE_DISK))
+    u->waits = u->claim_seq > e->durable_seq;
+    if (u->waits && !bug(e, BUG_START_BEFORE_DISK))
         return;
     unit_start(e, u, a, &spec, ref);
 }
@@ -394,8 +395,8 @@ static void rest_none(struct engine *e, struct unit *u, enum wish wish)
     if (!u->found || u->answer_to)
         return;
     unit_reserve(e, u, 0);
-    if (wish == WISH_PAUSE)
-        return;
+    if (wish == WISH_PAUSE || u->claim_seq == UINT64_MAX)
+        return; /* the latter: its release is unwritten, and the claim that the records show would stay for ever */
     if (wish == WISH_RELEASE && !u->body.released) {
         u->body.released = 1;
         unit_enter(e, u, UNIT_STOPPED, "");
@@ -475,6 +476,33 @@ void units_on_found(struct engine *e, const struct event *ev)
         (struct stranger){.unit = ev->unit, .target = ev->target, .pid = ev->pid};
 }
 
+/* Its record says that it runs, and it doesn't: it went down with its host. */
+static void not_running(struct engine *e, struct unit *u)
+{
+    u->found = true;
+    if (u->body.pid == 0)
+        return;
+    u->body.pid = 0;
+    if (!u->body.released)
+        unit_enter(e, u, UNIT_BACKOFF, "its host was restarted");
+    unit_tell(e, u);
+}
+
+/* Something runs already, and a peer knows of a later claim of ours than we remember: we continue above it. What
+ * runs is what we see, whatever that record said of it. */
+static void own_record_beside_run(struct engine *e, struct unit *u, const struct unit_body *body)
+{
+    if (body->epoch > u->body.epoch) {
+        u->body.epoch = body->epoch;
+        u->body.surrogate = body->surrogate;
+    } else if (body->surrogate > u->body.surrogate) {
+        u->body.surrogate = body->surrogate;
+    }
+    u->body.released |= body->released;
+    unit_tell(e, u);
+    units_dirty(e);
+}
+
 /* Our own claim, from disk or, if we lost our disk, from a peer. */
 void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin)
 {
@@ -484,8 +512,12 @@ void units_on_own_record(struct engine *e, const struct entry *entry, enum origi
     if (unit_body_decode(entry->record.body, &body))
         return;
     struct unit *u = unit_add(e, &app, slot);
-    if (!u || u->run != RUN_NONE)
+    if (!u)
         return;
+    if (u->run != RUN_NONE) {
+        own_record_beside_run(e, u, &body);
+        return;
+    }
     u->body = body;
     u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
     for (uint32_t i = 0; i < e->stranger_count; i++) {
@@ -496,6 +528,8 @@ void units_on_own_record(struct engine *e, const struct entry *entry, enum origi
         adopt(e, u, s.pid);
         return;
     }
+    if (e->scanned)
+        not_running(e, u);
     units_dirty(e);
 }
 
@@ -504,15 +538,9 @@ void units_scanned(struct engine *e)
 {
     e->scanned = true;
     for (struct unit *u = e->units; u; u = u->hh.next) {
-        if (u->found)
-            continue;
+        if (!u->found && u->run == RUN_NONE)
+            not_running(e, u);
         u->found = true;
-        if (u->run == RUN_NONE && u->body.pid != 0) {
-            u->body.pid = 0;
-            if (!u->body.released)
-                unit_enter(e, u, UNIT_BACKOFF, "its host was restarted");
-            unit_tell(e, u);
-        }
     }
     /* Claims that go on hold their memory before anything new is let in. */
     for (struct unit *u = e->units; u; u = u->hh.next) {
@@ -633,7 +661,9 @@ void units_on_ended(struct engine *e, const struct event *ev)
             e->strangers[i].unit.slot == ev->unit.slot &&
             e->strangers[i].unit.epoch == ev->unit.epoch)
             e->strangers[i] = e->strangers[--e->stranger_count];
-    if (!u || u->run == RUN_ENDED || (u->run == RUN_NONE && u->found)) {
+    if (u && u->run == RUN_ENDED)
+        return; /* told twice, as after a stop that came too late: forgotten once the end is on disk */
+    if (!u || (u->run == RUN_NONE && u->found)) {
         forget(e, &ev->unit);
         return;
     }
@@ -669,10 +699,14 @@ void units_on_durable(struct engine *e)
             units_dirty(e);
         }
         if (u->answer_to && u->claim_seq <= e->durable_seq) {
+            const struct app *a = app_find(e, &u->key.app);
             admission_answer(e, u->answer_to, &u->offer, OFFER_ACCEPTED, "");
             u->answer_to = 0;
+            if (a)
+                planner_tell_notaries(e, a, u->key.slot);
+            units_dirty(e);
         }
-        if (u->run == RUN_NONE)
+        if (u->waits && u->claim_seq <= e->durable_seq)
             units_dirty(e);
     }
 }

@@ -25,7 +25,8 @@ enum identity_mode {
 
 struct identity_config {
     const char *dir;             /* STATE; made (0700) if missing */
-    const char *machine_id_path; /* NULL: /etc/machine-id. An absent or empty file is no machine id: nothing is compared */
+    /* NULL: /etc/machine-id. An absent or empty file is no machine id: nothing is compared */
+    const char *machine_id_path;
     enum identity_mode mode;
     uint64_t wall_ms;
 };

@@ -184,7 +184,8 @@ static void on_forget(struct check *c, struct host *h, const struct effect *f)
         u.run != f->unit.epoch)
         return;
     if (u.pid != 0 || u.exit_status != g->end.status)
-        world_fail(c->w, "host %u forgets the end of slot %u before it is on disk: pid %u, status %d of %d", h->index, f->unit.slot, u.pid, u.exit_status, g->end.status);
+        world_fail(c->w, "host %u forgets the end of slot %u before it is on disk: pid %u, status %d of %d",
+                   h->index, f->unit.slot, u.pid, u.exit_status, g->end.status);
 }
 
 /* One notary offers one (slot, epoch) to one host. */
@@ -462,8 +463,13 @@ const char *check_settled(struct check *c)
             snprintf(s.text, sizeof s.text, "host %u is down", i);
             continue;
         }
+        struct node_body n;
+        if (engine_node(h->engine, h->use->node, &n) || n.flags & NODE_DRAINING)
+            snprintf(s.text, sizeof s.text, "host %u is still leaving", i);
         if (!s.view)
             s.view = h;
+        if (says(&s))
+            break;
         if (replica_root(engine_records(h->engine)) != replica_root(engine_records(s.view->engine)))
             snprintf(s.text, sizeof s.text, "hosts %u and %u hold different records", s.view->index, i);
         else

@@ -1,4 +1,4 @@
-#include "tests/sim/world.h"
+#include "tests/sim/world_internal.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,34 +11,6 @@ enum {
     COMMIT_MAX_MS = 20,
     SPIN_STEPS = 20000,
     EFFECT_SLOTS = EFFECTS_SIZE
-};
-
-enum event_node_kind {
-    NODE_TIMER = 1,
-    NODE_DATAGRAM,
-    NODE_CALL,
-    NODE_ANSWER,
-    NODE_CALL_TIMEOUT,
-    NODE_COMMIT,
-    NODE_GUEST_STARTED,
-    NODE_GUEST_ENDED,
-    NODE_GUEST_KILLED,
-    NODE_GUEST_DEADLINE,
-    NODE_IMAGE,
-    NODE_HOST,
-    NODE_RESTART
-};
-
-struct event_node {
-    uint64_t at, order;
-    enum event_node_kind kind;
-    uint32_t host, life, from;
-    uint64_t id;
-    struct unit_id unit;
-    struct hash image;
-    enum err err;
-    size_t len;
-    uint8_t bytes[];
 };
 
 struct pending_call {
@@ -121,7 +93,7 @@ static struct event_node *heap_pop(struct world *w)
     return top;
 }
 
-static struct event_node *later(struct world *w, uint64_t in_ms, enum event_node_kind kind,
+struct event_node *world_later(struct world *w, uint64_t in_ms, enum event_node_kind kind,
                                 const struct host *h, const void *bytes, size_t len)
 {
     struct event_node *n = calloc(1, sizeof *n + len);
@@ -184,7 +156,7 @@ struct host *world_host_of(struct world *w, node_id node)
     return NULL;
 }
 
-static struct host *host_at(struct world *w, const struct address *a)
+struct host *host_at(struct world *w, const struct address *a)
 {
     uint32_t i = (uint32_t)a->ip[14] << 8 | a->ip[15];
     return i < w->host_count && address_equal(a, &w->hosts[i].address) ? &w->hosts[i] : NULL;
@@ -316,7 +288,7 @@ static void found(struct world *w, struct host *h)
     }
     if (h->writes && !h->committing) {
         h->committing = true;
-        later(w, COMMIT_MIN_MS, NODE_COMMIT, h, NULL, 0);
+        world_later(w, COMMIT_MIN_MS, NODE_COMMIT, h, NULL, 0);
     }
 }
 
@@ -338,7 +310,7 @@ void host_start(struct world *w, struct host *h)
     for (struct held *im = h->images; im; im = im->hh.next)
         engine_image(h->engine, &im->image, im->size_bytes);
     found(w, h);
-    later(w, 10 + rng_below(&w->guest_rng, 200), NODE_HOST, h, NULL, 0);
+    world_later(w, 10 + rng_below(&w->guest_rng, 200), NODE_HOST, h, NULL, 0);
     for (uint32_t i = 0; i < 2 && i < w->host_count; i++) {
         struct event ev = {.kind = EVENT_JOIN, .address = w->hosts[i].address};
         if (i != h->index)
@@ -350,7 +322,7 @@ void host_start(struct world *w, struct host *h)
 
 /* ---- The network ---------------------------------------------------------------------------------- */
 
-static bool chance(struct rng *r, uint32_t permille)
+bool world_chance(struct rng *r, uint32_t permille)
 {
     return permille > 0 && rng_below(r, 1000) < permille;
 }
@@ -366,24 +338,25 @@ static void send_datagram(struct world *w, struct host *from, const struct effec
     w->total.datagrams++;
     if (f->bytes.len > PACKET_SIZE_MAX)
         world_fail(w, "host %u: a datagram of %zu bytes", from->index, f->bytes.len);
-    if (!to || !hosts_talk(from, to) || chance(&w->net_rng, w->loss_permille)) {
+    if (!to || !hosts_talk(from, to) || world_chance(&w->net_rng, w->loss_permille)) {
         w->total.lost++;
         return;
     }
-    uint32_t copies = 1 + chance(&w->net_rng, w->duplicate_permille);
+    uint32_t copies = 1 + world_chance(&w->net_rng, w->duplicate_permille);
     w->total.duplicated += copies - 1;
     for (uint32_t i = 0; i < copies; i++) {
-        struct event_node *n = later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+        struct event_node *n = world_later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
         n->from = from->index;
     }
-    if (chance(&w->net_rng, w->corrupt_permille)) {
-        struct event_node *n = later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+    if (world_chance(&w->net_rng, w->corrupt_permille)) {
+        struct event_node *n = world_later(w, delay(w), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
         n->from = from->index;
         n->bytes[rng_below(&w->net_rng, n->len)] ^= (uint8_t)(1u << rng_below(&w->net_rng, 8));
         w->total.corrupted++;
     }
-    if (chance(&w->net_rng, w->replay_permille)) {
-        struct event_node *n = later(w, 500 + rng_below(&w->net_rng, 20000), NODE_DATAGRAM, to, f->bytes.p, f->bytes.len);
+    if (world_chance(&w->net_rng, w->replay_permille)) {
+        struct event_node *n = world_later(w, 500 + rng_below(&w->net_rng, 20000), NODE_DATAGRAM, to,
+                                           f->bytes.p, f->bytes.len);
         n->from = from->index;
         n->life = UINT32_MAX; /* to whatever life there is then */
         w->total.replayed++;
@@ -403,16 +376,16 @@ static void send_call(struct world *w, struct host *from, const struct effect *f
                                .callee = to ? to->index : 0,
                                .next = w->calls};
     w->calls = c;
-    struct event_node *n = later(w, f->timeout_ms, NODE_CALL_TIMEOUT, from, NULL, 0);
+    struct event_node *n = world_later(w, f->timeout_ms, NODE_CALL_TIMEOUT, from, NULL, 0);
     n->id = c->id;
     if (!to || to == from || !hosts_talk(from, to))
         return;
     if (!to->engine || (f->peer && f->peer != to->use->node)) {
-        n = later(w, CALL_REFUSED_MS, NODE_CALL_TIMEOUT, from, NULL, 0);
+        n = world_later(w, CALL_REFUSED_MS, NODE_CALL_TIMEOUT, from, NULL, 0);
         n->id = c->id;
         return;
     }
-    n = later(w, delay(w) + delay(w), NODE_CALL, to, f->bytes.p, f->bytes.len);
+    n = world_later(w, delay(w) + delay(w), NODE_CALL, to, f->bytes.p, f->bytes.len);
     n->id = c->id;
     n->from = from->index;
 }
@@ -434,7 +407,7 @@ static bool call_take(struct world *w, uint64_t id, struct pending_call *out)
 
 static void send_answer(struct world *w, struct host *from, const struct effect *f)
 {
-    struct event_node *n = later(w, delay(w), NODE_ANSWER, from, f->bytes.p, f->bytes.len);
+    struct event_node *n = world_later(w, delay(w), NODE_ANSWER, from, f->bytes.p, f->bytes.len);
     n->id = f->id;
     n->life = UINT32_MAX;
 }
@@ -484,7 +457,7 @@ static void write_queue(struct world *w, struct host *h, const struct effect *f)
     h->writes_end = &x->next;
     if (!h->committing) {
         h->committing = true;
-        later(w, rng_between(&w->net_rng, COMMIT_MIN_MS, COMMIT_MAX_MS), NODE_COMMIT, h, NULL, 0);
+        world_later(w, rng_between(&w->net_rng, COMMIT_MIN_MS, COMMIT_MAX_MS), NODE_COMMIT, h, NULL, 0);
     }
 }
 
@@ -564,166 +537,6 @@ void host_give_image(struct world *w, struct host *h, const struct hash *image, 
     host_step(w, h, &ev);
 }
 
-/* ---- The hypervisor -------------------------------------------------------------------------------- */
-
-static struct guest *guest_find(const struct host *h, const struct unit_id *run)
-{
-    for (struct guest *g = h->guests; g; g = g->next)
-        if (uid_equal(&g->run.app, &run->app) && g->run.slot == run->slot && g->run.epoch == run->epoch)
-            return g;
-    return NULL;
-}
-
-static void guest_start(struct world *w, struct host *h, const struct effect *f)
-{
-    if (guest_find(h, &f->unit)) {
-        world_fail(w, "host %u: run %llu of slot %u is started twice", h->index,
-                   (unsigned long long)f->unit.epoch, f->unit.slot);
-        return;
-    }
-    if (!host_has_image(h, &f->start.image)) {
-        world_fail(w, "host %u: a guest is started without its image", h->index);
-        return;
-    }
-    struct guest *g = calloc(1, sizeof *g);
-    CHECK(g);
-    g->run = f->unit;
-    g->target = f->start.target;
-    g->pid = ++w->pids;
-    g->deadline_ms = f->start.boottime_ms;
-    const struct spec_body spec = {.memory_mib = f->start.memory_mib};
-    g->memory_mib = placement_reserve_mib(&spec, g->target);
-    g->next = h->guests;
-    h->guests = g;
-    w->total.starts++;
-    bool fails = chance(&w->guest_rng, w->guest_fails_permille);
-    struct event_node *n = later(w, 5 + rng_below(&w->guest_rng, 60),
-                                 fails ? NODE_GUEST_ENDED : NODE_GUEST_STARTED, h, NULL, 0);
-    n->unit = g->run;
-    n->id = END_HOST;
-    if (g->deadline_ms) {
-        n = later(w, g->deadline_ms > w->now ? g->deadline_ms - w->now : 0, NODE_GUEST_DEADLINE, h, NULL, 0);
-        n->unit = g->run;
-        n->id = g->deadline_ms;
-    }
-}
-
-static void tell_ended(struct world *w, struct host *h, struct guest *g)
-{
-    struct event ev = {.kind = EVENT_UNIT_ENDED, .unit = g->run, .end = g->end};
-    ev.end.text = g->end_text;
-    if (h->engine)
-        host_step(w, h, &ev);
-}
-
-static void guest_end(struct world *w, struct host *h, const struct unit_id *run, enum end_cause cause,
-                      int32_t status)
-{
-    struct guest *g = guest_find(h, run);
-    if (!g || g->state == GUEST_ENDED)
-        return;
-    g->state = GUEST_ENDED;
-    g->end = (struct unit_end){.cause = g->stopping ? END_STOPPED : cause, .status = status};
-    snprintf(g->end_text, sizeof g->end_text, "%s",
-             cause == END_HOST ? "no tender" : cause == END_STOPPED ? "" : "the guest ended");
-    w->total.exits++;
-    tell_ended(w, h, g);
-}
-
-static void guest_started(struct world *w, struct host *h, const struct unit_id *run)
-{
-    struct guest *g = guest_find(h, run);
-    if (!g || g->state != GUEST_STARTING)
-        return;
-    g->state = GUEST_RUNNING;
-    if (chance(&w->guest_rng, w->guest_exits_permille)) {
-        struct event_node *n = later(w, 100 + rng_below(&w->guest_rng, 10000), NODE_GUEST_ENDED, h, NULL, 0);
-        n->unit = g->run;
-        n->id = rng_below(&w->guest_rng, 3) ? END_EXIT : END_CRASH;
-        n->len = 0;
-    }
-    struct event ev = {.kind = EVENT_UNIT_STARTED, .unit = g->run, .pid = g->pid, .target = g->target};
-    if (h->engine)
-        host_step(w, h, &ev);
-}
-
-static void guest_stop(struct world *w, struct host *h, const struct unit_id *run)
-{
-    struct guest *g = guest_find(h, run);
-    w->total.stops++;
-    if (g && g->state != GUEST_ENDED)
-        g->stopping = true;
-    struct event_node *n = later(w, 1 + rng_below(&w->guest_rng, 100), NODE_GUEST_KILLED, h, NULL, 0);
-    n->unit = *run;
-}
-
-static void guest_killed(struct world *w, struct host *h, const struct unit_id *run)
-{
-    struct guest *g = guest_find(h, run);
-    if (g && g->state != GUEST_ENDED) {
-        guest_end(w, h, run, END_STOPPED, -1);
-    } else if (g) {
-        tell_ended(w, h, g);
-    } else if (h->engine) {
-        struct event ev = {.kind = EVENT_UNIT_ENDED, .unit = *run, .end = {.cause = END_STOPPED, .status = -1, .text = ""}};
-        host_step(w, h, &ev);
-    }
-}
-
-static void guest_forget(struct world *w, struct host *h, const struct unit_id *run)
-{
-    for (struct guest **at = &h->guests; *at; at = &(*at)->next) {
-        struct guest *g = *at;
-        if (!uid_equal(&g->run.app, &run->app) || g->run.slot != run->slot || g->run.epoch != run->epoch)
-            continue;
-        if (g->state != GUEST_ENDED) {
-            world_fail(w, "host %u: a guest that runs is forgotten", h->index);
-            return;
-        }
-        *at = g->next;
-        free(g);
-        return;
-    }
-}
-
-static void guest_deadline(struct world *w, struct host *h, const struct effect *f)
-{
-    struct guest *g = guest_find(h, &f->unit);
-    if (!g)
-        return;
-    g->deadline_ms = f->boottime_ms;
-    if (!g->deadline_ms)
-        return;
-    struct event_node *n =
-        later(w, g->deadline_ms > w->now ? g->deadline_ms - w->now : 0, NODE_GUEST_DEADLINE, h, NULL, 0);
-    n->unit = g->run;
-    n->id = g->deadline_ms;
-}
-
-static void image_fetch(struct world *w, struct host *h, const struct effect *f)
-{
-    struct host *from = host_at(w, &f->address);
-    bool ok = from && hosts_talk(h, from) && from->engine && host_has_image(from, &f->image) &&
-              !chance(&w->guest_rng, w->fetch_fails_permille);
-    struct event_node *n = later(w, 10 + rng_below(&w->guest_rng, 300), NODE_IMAGE, h, NULL, 0);
-    n->image = f->image;
-    n->id = f->size_bytes;
-    n->from = from ? from->index : h->index;
-    n->err = ok ? ERR_OK : rng_below(&w->guest_rng, 2) ? ERR_UNREACHABLE : ERR_CORRUPT;
-    w->total.fetches++;
-    w->total.fetch_failures += !ok;
-}
-
-static void image_drop(struct host *h, const struct hash *image)
-{
-    struct held *im;
-    HASH_FIND(hh, h->images, image, sizeof *image, im);
-    if (im) {
-        HASH_DEL(h->images, im);
-        free(im);
-    }
-}
-
 /* ---- Steps ----------------------------------------------------------------------------------------- */
 
 static void effect_do(struct world *w, struct host *h, const struct effect *f)
@@ -765,13 +578,13 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
             w->on_reply(w, f->id, &f->reply);
         break;
     case EFFECT_LOG:
-        if (f->log.level > LOG_DEBUG)
+        if (f->log.level > LOG_DEBUG || w->verbose)
             world_note(w, "host %u: %s %s", h->index, f->log.event, f->log.fields);
         break;
     case EFFECT_REBOOT:
         if (h->boot <= f->min_boot)
             h->boot = f->min_boot + 1;
-        later(w, 1, NODE_RESTART, h, NULL, 0);
+        world_later(w, 1, NODE_RESTART, h, NULL, 0);
         break;
     case EFFECT_QUIT:
         h->quit = true;
@@ -819,7 +632,7 @@ void host_step(struct world *w, struct host *h, struct event *ev)
         at = w->now;
     if (at != UINT64_MAX && at != h->timer_ms) {
         h->timer_ms = at;
-        later(w, at - w->now, NODE_TIMER, h, NULL, 0);
+        world_later(w, at - w->now, NODE_TIMER, h, NULL, 0);
     }
 }
 
