@@ -1,5 +1,5 @@
-/* libFuzzer: a record and its body, as a stranger sends them. The first byte chooses: a whole record, or a body inside a
- * good record of some kind.
+/* libFuzzer: a record and its body, as a stranger sends them. The first byte chooses: a whole record, or a body
+ * inside a good record of some kind.
  *
  * What is read must pack to the same bytes: a record as a whole, a body in every field that this build knows (fields of
  * a newer build are skipped, so they may follow). */

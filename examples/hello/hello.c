@@ -1,0 +1,120 @@
+/* A small guest: prints its arguments, then a heartbeat with a counter. By argument:
+ *
+ *   --interval=MS   between two beats (500)
+ *   --beats=N       that many, then exit as --exit says (0: for ever)
+ *   --exit=N        the exit status; alone: at once
+ *   --abort         abort after the beats (or at once)
+ *   --fill          write to all of its memory first
+ *   --probe         use SSE, as every real guest does, and exit: can this host run the target?
+ */
+#include "guest.h"
+
+static size_t length(const char *s)
+{
+    size_t n = 0;
+    while (s[n] != '\0')
+        n++;
+    return n;
+}
+
+static void say(const char *s) { guest_write(s, length(s)); }
+
+static void say_number(uint64_t v)
+{
+    char text[21];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    guest_write(text + at, sizeof text - at);
+}
+
+/* The rest of `word` after `name`, if it begins so and ends there or in '='. */
+static const char *value_of(const char *word, const char *name)
+{
+    while (*name != '\0')
+        if (*word++ != *name++)
+            return NULL;
+    if (*word == '=')
+        return word + 1;
+    return *word == '\0' || *word == ' ' ? word : NULL;
+}
+
+static uint64_t number(const char *s)
+{
+    uint64_t v = 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        v = v * 10 + (uint64_t)(*s - '0');
+    return v;
+}
+
+static void fill(void)
+{
+    uint8_t *start;
+    uint64_t len;
+    guest_memory(&start, &len);
+    for (uint64_t at = 0; at < len; at += 4096)
+        *(volatile uint8_t *)(start + at) = 0xa5;
+    say("filled ");
+    say_number(len / 1024);
+    say(" KiB\n");
+}
+
+static void probe(void)
+{
+    uint64_t in[2] = {40, 2}, out[2] = {0, 0};
+    __asm__ volatile("movups %1, %%xmm0\n\tpaddq %%xmm0, %%xmm0\n\tmovups %%xmm0, %0"
+                     : "=m"(out)
+                     : "m"(in)
+                     :); /* no other code here uses xmm0 */
+    say(out[0] == 80 && out[1] == 4 ? "probe: ok\n" : "probe: SSE is broken\n");
+    guest_exit(out[0] == 80 && out[1] == 4 ? 0 : 1);
+}
+
+struct options {
+    uint64_t interval_ms, beats;
+    int status, abort_after;
+};
+
+static void option(struct options *o, const char *word)
+{
+    const char *v;
+    if ((v = value_of(word, "--interval")) != NULL)
+        o->interval_ms = number(v);
+    else if ((v = value_of(word, "--beats")) != NULL)
+        o->beats = number(v);
+    else if ((v = value_of(word, "--exit")) != NULL)
+        o->status = (int)number(v);
+    else if (value_of(word, "--abort") != NULL)
+        o->abort_after = 1;
+    else if (value_of(word, "--fill") != NULL)
+        fill();
+    else if (value_of(word, "--probe") != NULL)
+        probe();
+}
+
+void guest_main(const char *command_line)
+{
+    struct options o = {.interval_ms = 500, .status = -1};
+    say("hello: arguments: ");
+    say(command_line);
+    say("\n");
+    for (const char *p = command_line; *p != '\0';) {
+        option(&o, p);
+        while (*p != '\0' && *p != ' ')
+            p++;
+        while (*p == ' ')
+            p++;
+    }
+    int endless = o.beats == 0 && o.status < 0 && o.abort_after == 0;
+    for (uint64_t beat = 1; endless || beat <= o.beats; beat++) {
+        say("beat ");
+        say_number(beat);
+        say("\n");
+        guest_sleep_ms(o.interval_ms);
+    }
+    if (o.abort_after != 0)
+        guest_abort();
+    guest_exit(o.status < 0 ? 0 : o.status);
+}

@@ -1,0 +1,141 @@
+/* The virtio target: a PC that QEMU boots by multiboot. Serial port, a timer that interrupts, isa-debug-exit. */
+#include "guest.h"
+
+extern uint8_t _end[];
+extern void interrupt_timer(void);
+
+enum {
+    COM1 = 0x3f8,
+    PIC1 = 0x20,
+    PIC2 = 0xa0,
+    PIT = 0x40,
+    PIT_HZ = 1193182,
+    DEBUG_EXIT = 0x501,
+    DEBUG_EXIT_VALUE = 41, /* QEMU ends with 2 × 41 + 1 = 83 */
+    VECTOR_TIMER = 0x20
+};
+
+static void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
+static void out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port)); }
+static uint8_t in8(uint16_t port)
+{
+    uint8_t v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+void guest_write(const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        while ((in8(COM1 + 5) & 0x20) == 0)
+            ;
+        out8(COM1, (uint8_t)p[i]);
+    }
+}
+
+struct gate {
+    uint16_t low, selector;
+    uint8_t stack, type;
+    uint16_t middle;
+    uint32_t high, zero;
+};
+static struct gate gates[256];
+
+/* The processor's exceptions come by 0…31: abort, as Solo5's bindings do. */
+__attribute__((used)) _Noreturn void on_exception(void)
+{
+    static const char text[] = "Solo5: trap: the guest faulted\n";
+    guest_write(text, sizeof text - 1);
+    guest_abort();
+}
+extern void interrupt_exception(void);
+
+static void gate_set(unsigned vector, void (*handler)(void))
+{
+    uint64_t at = (uint64_t)handler;
+    gates[vector] = (struct gate){.low = (uint16_t)at, .selector = 8, .type = 0x8e,
+                                  .middle = (uint16_t)(at >> 16), .high = (uint32_t)(at >> 32)};
+}
+
+static void interrupts_init(void)
+{
+    for (unsigned i = 0; i < 32; i++)
+        gate_set(i, interrupt_exception);
+    gate_set(VECTOR_TIMER, interrupt_timer);
+    struct __attribute__((packed)) {
+        uint16_t limit;
+        uint64_t base;
+    } idt = {sizeof gates - 1, (uint64_t)gates};
+    __asm__ volatile("lidt %0" : : "m"(idt));
+    static const uint8_t init[][2] = {{PIC1, 0x11}, {PIC2, 0x11}, {PIC1 + 1, VECTOR_TIMER},
+                                      {PIC2 + 1, VECTOR_TIMER + 8},
+                                      {PIC1 + 1, 4}, {PIC2 + 1, 2}, {PIC1 + 1, 1}, {PIC2 + 1, 1},
+                                      {PIC1 + 1, 0xfe} /* the timer only */, {PIC2 + 1, 0xff}};
+    for (unsigned i = 0; i < sizeof init / sizeof init[0]; i++)
+        out8(init[i][0], init[i][1]);
+}
+
+/* One-shot: the longest is 65535 / PIT_HZ = 54 ms. */
+void guest_sleep_ms(uint64_t ms)
+{
+    uint64_t left = ms * PIT_HZ / 1000;
+    while (left > 0) {
+        uint64_t count = left < 65535 ? left : 65535;
+        left -= count;
+        out8(PIT + 3, 0x30);
+        out8(PIT, (uint8_t)count);
+        out8(PIT, (uint8_t)(count >> 8));
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    }
+}
+
+static _Noreturn void power_off(void)
+{
+    out16(DEBUG_EXIT, DEBUG_EXIT_VALUE);
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void guest_exit(int status)
+{
+    char text[] = "Solo5: solo5_exit(   ) called\n";
+    unsigned v = (unsigned)status & 0xff, at = 18;
+    if (v >= 100)
+        text[at++] = (char)('0' + v / 100);
+    if (v >= 10)
+        text[at++] = (char)('0' + v / 10 % 10);
+    text[at++] = (char)('0' + v % 10);
+    guest_write(text, at);
+    guest_write(") called\n", 9);
+    power_off();
+}
+
+void guest_abort(void)
+{
+    static const char text[] = "Solo5: solo5_abort() called\n";
+    guest_write(text, sizeof text - 1);
+    power_off();
+}
+
+static uint64_t memory_end;
+
+void guest_memory(uint8_t **start, uint64_t *len)
+{
+    *start = _end;
+    *len = memory_end > (uint64_t)_end ? memory_end - (uint64_t)_end : 0;
+}
+
+/* From boot.S: with the multiboot information. The command line begins with the image's name. */
+void guest_start(const uint32_t *multiboot)
+{
+    static const char none[] = "";
+    out8(COM1 + 1, 0);
+    interrupts_init();
+    memory_end = 0x100000 + (uint64_t)multiboot[2] * 1024;
+    const char *command_line = (multiboot[0] & 4) != 0 ? (const char *)(uint64_t)multiboot[4] : none;
+    while (*command_line != '\0' && *command_line != ' ')
+        command_line++;
+    while (*command_line == ' ')
+        command_line++;
+    guest_main(command_line);
+}
