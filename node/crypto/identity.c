@@ -144,7 +144,7 @@ static enum err line_read(int dir_fd, const struct report *r, const char *name,
                           char value[static VALUE_MAX + 1])
 {
     char line[LINE_MAX_LEN + 1], sum[2 * SUM_SIZE + 1];
-    size_t len;
+    size_t len = 0;
     enum err err = file_read(dir_fd, r, name, line, sizeof line, &len);
     if (err)
         return err;
@@ -220,7 +220,7 @@ static enum err machine_now(const struct report *r, const char *path,
     static const char label[] = "unimesh machine 1";
     char text[MACHINE_ID_MAX];
     uint8_t full[32];
-    size_t len;
+    size_t len = 0;
     out[0] = '\0';
     enum err err = file_read(AT_FDCWD, NULL, path, text, sizeof text, &len);
     if (err == ERR_NOT_FOUND)
@@ -300,7 +300,7 @@ static enum err machine_check(const struct identity *id, const struct report *r,
 static enum err key_load(struct identity *id, const struct report *r)
 {
     uint8_t bytes[NODE_SEED_SIZE + 1];
-    size_t len;
+    size_t len = 0;
     enum err err = file_read(id->dir_fd, r, KEY_FILE, bytes, sizeof bytes, &len);
     if (err == ERR_NOT_FOUND) {
         randombytes_buf(id->seed, sizeof id->seed);
