@@ -482,6 +482,10 @@ enum err swim_member(struct swim *s, const struct swim_record *r, uint64_t now_m
         accused_free(s, n);
         enter(s, n, MEMBER_LEFT, now_ms, out);
     } else if (newer) {
+        /* Back from the dead: it may hold us dead in turn, as after a partition. A packet from the dead has it poke
+         * us, and we refute. */
+        if (n->m.state == MEMBER_DEAD)
+            send(out, SWIM_SEND_PING, n->m.node, ++s->seq, n->m.node);
         accused_free(s, n);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }

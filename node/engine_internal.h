@@ -86,6 +86,7 @@ struct slot {
     /* The winner among real claims, and the best surrogate; owner 0: none. */
     struct slot_claim {
         node_id owner;
+        struct peer *peer; /* the owner, if it is one; looked up once, as slot_holder asks often */
         uint64_t epoch;
         uint32_t surrogate;
         bool released;
@@ -98,6 +99,7 @@ struct slot {
     uint64_t retry_ms;       /* no offer before */
     uint64_t learn_epoch;    /* a host knows of a claim at this epoch, and its record is on its way … */
     uint64_t learn_ms;       /* … which is waited for until then */
+    uint64_t nobody;         /* nobody could carry it at this room_generation */
     node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
@@ -122,13 +124,14 @@ struct app {
     struct uid uid;
     char name[NAME_SIZE];
     bool deleted, shadowed, has_spec;
-    bool dirty;           /* its records changed, so work its slots out again: in e->apps_dirty */
+    bool dirty;           /* its records changed: in e->apps_dirty */
+    bool slots_dirty;     /* … so that its slots are to be worked out again, from all of them */
     bool registers_dirty; /* … and what it should be, too */
     bool plan;            /* … and look whether a slot is to be offered: in e->plan_apps */
-    bool pending;         /* the planner waits for something: an answer, a time, room */
+    bool pending;         /* the planner waits for something: an answer, a time, room: in e->pending_apps */
     bool ours;            /* we have, or had, a claim on a slot of it */
     bool surrogates;      /* there are some: who lives changes who holds the slot */
-    struct app *dirty_next, *plan_next;
+    struct app *dirty_next, *plan_next, *pending_prev, *pending_next;
     struct version spec_version;
     uint32_t revision;
     uint32_t memory_mib;
@@ -310,7 +313,9 @@ struct engine {
     struct app *apps;
     struct app *apps_dirty;  /* a list */
     struct app *plan_apps;   /* likewise */
+    struct app *pending_apps;
     bool plan_all, plan_room;
+    uint64_t room_generation; /* grows whenever somebody may have got room, or may be asked again */
     uint64_t plan_next_ms;
     uint64_t generation_planned;
     bool claimed_fresh;      /* peers' claimed_mib holds for this pass */
@@ -327,6 +332,7 @@ struct engine {
     struct stranger strangers[STRANGERS_MAX];
     uint32_t stranger_count;
     bool units_dirty;
+    bool faults;             /* an app may have a fault_until_ms */
     uint64_t units_next_ms;
     uint32_t reserved_mib;
     struct image *images;
@@ -387,6 +393,7 @@ const struct member *peer_member(const struct engine *e, struct peer *p); /* NUL
 bool peer_is_alive(const struct engine *e, struct peer *p); /* as peer_alive, without a look-up */
 bool peer_alive(const struct engine *e, node_id node); /* alive, not away: can be asked for things; self is */
 bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: its claims hold; self is */
+bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, without a look-up */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
@@ -426,10 +433,14 @@ uint64_t self_deadline(const struct engine *e);
 
 struct app *app_find(const struct engine *e, const struct uid *uid);
 struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
-void apps_on_record(struct engine *e, const struct record_key *key);
-void app_dirty(struct engine *e, struct app *a);
+void apps_on_record(struct engine *e, const struct record_key *key); /* a register */
+void apps_on_unit(struct engine *e, const struct entry *entry);
+void app_slots_dirty(struct engine *e, struct app *a);
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
+/* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. It takes no memory, and nobody
+ * starts it elsewhere, whatever becomes of its host. */
+bool slot_at_rest(const struct app *a, const struct slot_claim *c);
 /* The claim that holds the slot as this side of the mesh sees it; NULL: empty. */
 const struct slot_claim *slot_holder(const struct engine *e, const struct app *a, uint32_t slot);
 bool app_uses_image(const struct engine *e, const struct app *a, const struct hash *image);

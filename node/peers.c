@@ -50,12 +50,19 @@ bool peer_is_alive(const struct engine *e, struct peer *p)
     return member_alive(e, peer_member(e, p));
 }
 
+static bool member_live(const struct member *m)
+{
+    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+}
+
+bool peer_is_live(const struct engine *e, struct peer *p)
+{
+    return member_live(peer_member(e, p));
+}
+
 bool peer_live(const struct engine *e, node_id node)
 {
-    if (node == e->crypto->node)
-        return true;
-    const struct member *m = swim_find(e->swim, node);
-    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+    return node == e->crypto->node || member_live(swim_find(e->swim, node));
 }
 
 bool peer_alive(const struct engine *e, node_id node)
@@ -216,8 +223,6 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    if (f->from == MEMBER_DEAD && f->state == MEMBER_ALIVE)
-        sync_hello_peer(e, f->subject); /* it may hold us dead: its answer says so, and we refute */
     planner_on_membership(e);
     planner_room(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);

@@ -14,11 +14,13 @@ enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, LEARN_WAIT_MS = 3000, BUG_T
 void planner_all(struct engine *e)
 {
     e->plan_all = true;
+    e->room_generation++;
 }
 
 void planner_room(struct engine *e)
 {
     e->plan_room = true;
+    e->room_generation++;
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -73,7 +75,7 @@ static void surrogates_dirty(struct engine *e)
 {
     for (struct app *a = e->apps; a; a = a->hh.next)
         if (a->surrogates)
-            app_dirty(e, a);
+            app_slots_dirty(e, a);
 }
 
 /* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
@@ -116,8 +118,10 @@ static void claimed_compute(struct engine *e)
     for (const struct app *a = e->apps; a; a = a->hh.next) {
         for (uint32_t i = 0; i < a->slot_count; i++) {
             const struct slot_claim *c = slot_holder(e, a, i);
+            if (c && slot_at_rest(a, c))
+                continue;
             node_id to = c ? c->owner : a->slots[i].offer.to;
-            struct peer *p = to ? peer_find(e, to) : NULL;
+            struct peer *p = c ? c->peer : to ? peer_find(e, to) : NULL;
             if (p)
                 p->claimed_mib += a->memory_mib;
             else if (to == e->crypto->node)
@@ -245,7 +249,7 @@ static void count_app_units(struct engine *e, struct plan *p)
     for (uint32_t i = 0; i < p->app->slot_count; i++) {
         const struct slot_claim *c = slot_holder(e, p->app, i);
         node_id to = c ? c->owner : p->app->slots[i].offer.to;
-        struct peer *q = to ? peer_find(e, to) : NULL;
+        struct peer *q = c ? c->peer : to ? peer_find(e, to) : NULL;
         uint32_t *count = q ? &q->app_units : to == e->crypto->node ? &p->self_units : NULL;
         if (count && ++*count > p->units_max)
             p->units_max = *count;
@@ -313,8 +317,13 @@ static size_t candidates_fit(struct engine *e, const struct plan *p, size_t n)
 /* Whom to offer a slot to: those with the fewest units of the app first, so that replicas spread. 0: nobody. */
 static node_id candidate_choose(struct engine *e, struct plan *p, node_id not)
 {
-    if (!plan_load(e, p) || !candidates_room(e))
+    if (!plan_load(e, p))
         return 0;
+    if (!candidates_room(e)) {
+        e->room_generation++; /* as if all were full; again in a while */
+        plan_at(e, e->now + NEVER_RETRY_MS);
+        return 0;
+    }
     if (!e->claimed_fresh) {
         claimed_compute(e);
         e->claimed_fresh = true;
@@ -547,7 +556,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     bool wants = app_wants(a) && slot < a->replicas;
     if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants))
         offer_clear(s);
-    a->pending |= s->offer.to != 0 || (wants && !c);
+    a->pending |= s->offer.to != 0;
     if (s->offer.to)
         offer_continue(e, a, slot);
     if (c || !wants) {
@@ -559,7 +568,10 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     if (!s->empty_since_ms)
         s->empty_since_ms = e->now;
     uint32_t rank = notary_rank(e, p);
-    if (rank >= NOTARIES || s->offer.to)
+    if (rank >= NOTARIES)
+        return; /* until the membership changes: then all are looked at */
+    a->pending = true;
+    if (s->offer.to)
         return;
     uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
     if (due < s->retry_ms)
@@ -579,12 +591,36 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     if (s->surrogate.owner && peer_alive(e, s->surrogate.owner) && !planner_minority(e) &&
         version_equal(s->surrogate.spec, a->spec_version) && s->retry_surrogate != s->surrogate.owner)
         to = s->retry_surrogate = s->surrogate.owner;
-    if (!to)
+    uint64_t generation = e->room_generation;
+    if (!to && s->nobody != generation)
         to = candidate_choose(e, p, 0);
     if (to)
         offer_begin(e, a, slot, to, OFFER_FILL);
+    else
+        s->nobody = generation;
     if (s->offer.to)
         plan_at(e, s->offer.next_ms);
+}
+
+static void pending_list(struct engine *e, struct app *a)
+{
+    bool in = e->pending_apps == a || a->pending_prev;
+    if (in == a->pending)
+        return;
+    if (a->pending) {
+        a->pending_next = e->pending_apps;
+        if (a->pending_next)
+            a->pending_next->pending_prev = a;
+        e->pending_apps = a;
+        return;
+    }
+    if (a->pending_prev)
+        a->pending_prev->pending_next = a->pending_next;
+    else
+        e->pending_apps = a->pending_next;
+    if (a->pending_next)
+        a->pending_next->pending_prev = a->pending_prev;
+    a->pending_prev = a->pending_next = NULL;
 }
 
 static void plan_app(struct engine *e, struct app *a)
@@ -593,6 +629,7 @@ static void plan_app(struct engine *e, struct app *a)
     a->pending = false;
     for (uint32_t i = 0; i < a->slot_count; i++)
         plan_slot(e, &p, i);
+    pending_list(e, a);
 }
 
 static bool keeping_already(const struct engine *e, const struct uid *app)
@@ -611,8 +648,8 @@ static void copies_pass(struct engine *e)
     uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
     for (struct app *a = e->apps; a; a = a->hh.next) {
         struct plan p = {.app = a};
-        if (!a->has_spec || a->deleted || a->shadowed || planner_copies(e, a) >= need ||
-            notary_rank(e, &p) != 0)
+        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, &p) != 0 ||
+            planner_copies(e, a) >= need)
             continue;
         e->copies_next_ms = e->now + COPIES_RETRY_MS;
         node_id keeper = keeping_already(e, &a->uid) ? 0 : planner_keeper(e, a, NULL, 0);
@@ -641,9 +678,10 @@ void planner_tick(struct engine *e)
     if (all || due) {
         e->plan_all = e->plan_room = false;
         e->plan_next_ms = UINT64_MAX;
-        for (struct app *a = e->apps; a; a = a->hh.next)
-            if (all || a->pending)
-                planner_app(e, a);
+        for (struct app *a = all ? e->apps : NULL; a; a = a->hh.next)
+            planner_app(e, a);
+        for (struct app *a = all ? NULL : e->pending_apps; a; a = a->pending_next)
+            planner_app(e, a);
     }
     struct app *list = e->plan_apps;
     e->plan_apps = NULL;
@@ -732,9 +770,9 @@ void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, 
         snprintf(text, size, "no host takes units now");
 }
 
-static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
+static bool holds_from(const struct engine *e, const struct spec_body *spec, uint32_t first, node_id node)
 {
-    for (uint32_t i = 0; i < spec->image_count; i++) {
+    for (uint32_t i = first; i < spec->image_count; i++) {
         const struct hash *image = &spec->images[i].image;
         if (node == e->crypto->node) {
             if (!engine_has_image(e, image))
@@ -750,6 +788,11 @@ static bool holds_all(const struct engine *e, const struct spec_body *spec, node
     return true;
 }
 
+static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
+{
+    return holds_from(e, spec, 0, node);
+}
+
 struct copies {
     const struct engine *e;
     const struct spec_body *spec;
@@ -760,8 +803,10 @@ static void copy_visit(void *ctx, const struct entry *entry)
 {
     struct copies *c = ctx;
     node_id node = record_key_owner(&entry->record.key);
-    const struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
-    c->count += q && !(q->flags & NODE_DRAINING) && peer_live(c->e, node) && holds_all(c->e, c->spec, node);
+    struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
+    struct holder_body h;
+    c->count += q && !(q->flags & NODE_DRAINING) && peer_is_live(c->e, q) &&
+                !holder_body_decode(entry->record.body, &h) && h.present && holds_from(c->e, c->spec, 1, node);
 }
 
 uint32_t planner_copies(const struct engine *e, const struct app *a)

@@ -77,7 +77,7 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
         apps_on_record(e, key);
         break;
     case RECORD_UNIT:
-        apps_on_record(e, key);
+        apps_on_unit(e, entry);
         if (record_key_owner(key) == e->crypto->node)
             units_on_own_record(e, entry, origin);
         break;
@@ -152,8 +152,8 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);
-    if (key->kind == RECORD_UNIT)
-        apps_on_record(e, key);
+    if (m.entry && key->kind == RECORD_UNIT)
+        apps_on_unit(e, m.entry);
     return ERR_OK;
 }
 

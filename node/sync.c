@@ -116,11 +116,11 @@ static bool hello(struct engine *e, node_id node, const struct address *a)
     if (record.len == 0 || !call_possible(e))
         return false;
     const struct peer *p = node ? peer_find(e, node) : NULL;
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
+    const struct slice d = {.p = digests, .len = replica_digests(e->replica, digests)};
     struct pack k;
     call_begin(e, &k);
-    call_hello_encode(&k, record, p ? p->boot : 0, digests);
+    call_hello_encode(&k, record, p ? p->boot : 0, d);
     call_send(e, &k, PURPOSE_HELLO, node, a, CALL_TIMEOUT_MS);
     return true;
 }
@@ -167,11 +167,11 @@ static bool exchange(struct engine *e, node_id node)
     const struct member *m = swim_find(e->swim, node);
     if (!m || !call_possible(e))
         return false;
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
+    const struct slice d = {.p = digests, .len = replica_digests(e->replica, digests)};
     struct pack k;
     call_begin(e, &k);
-    call_sync_encode(&k, digests);
+    call_sync_encode(&k, d);
     call_send(e, &k, PURPOSE_SYNC, node, &m->address, CALL_TIMEOUT_MS);
     e->count.syncs++;
     return true;
@@ -311,14 +311,13 @@ static void answer_exchange(struct engine *e, uint64_t conn, const struct call *
 {
     struct list l;
     list_init(&l);
-    replica_each_differing(e->replica, c->digests.p, list_visit, &l);
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    replica_each_differing(e->replica, c->digests, list_visit, &l);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
     const struct accusation *accused[ACCUSATIONS_SEND_MAX];
     struct answer_parts parts = {
         .min_boot = min_boot,
         .more = l.cut,
-        .digests = digests,
+        .digests = {.p = digests, .len = replica_digests(e->replica, digests)},
         .records = l.v,
         .record_count = l.count,
         .accusations = accused,
@@ -542,7 +541,7 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
 {
     struct list l;
     list_init(&l);
-    replica_each_differing(e->replica, a->digests.p, list_visit, &l);
+    replica_each_differing(e->replica, a->digests, list_visit, &l);
     if (l.count == 0 || !call_possible(e)) {
         if (!a->more)
             synced(e);
@@ -580,7 +579,7 @@ static void on_exchanged(struct engine *e, const struct out_call *c, const struc
         swim_on_heard(e->swim, ev->node, NULL, 0, e->now, &out);
         peers_run_swim(e, &out);
     }
-    if (a->digests.len == REPLICA_DIGESTS_SIZE)
+    if (a->digests.len > 0)
         push_what_differs(e, &call, a);
     else
         exchange_done(e);

@@ -133,12 +133,19 @@ void unit_release(struct engine *e, struct unit *u, const char *reason)
     units_dirty(e);
 }
 
+static void unit_fault(struct engine *e, const struct unit *u)
+{
+    struct app *a = app_find(e, &u->key.app);
+    if (a) {
+        a->fault_until_ms = e->now + HOST_FAULT_MS;
+        e->faults = true;
+    }
+}
+
 /* The host's fault: somebody else may do better; we don't take it back for a while. */
 static void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
 {
-    struct app *a = app_find(e, &u->key.app);
-    if (a)
-        a->fault_until_ms = e->now + HOST_FAULT_MS;
+    unit_fault(e, u);
     unit_release(e, u, reason);
 }
 
@@ -624,9 +631,7 @@ static void end_by_itself(struct engine *e, struct unit *u, const struct unit_en
         break;
     case END_HOST:
         if (u->body.pid == 0 || u->failures >= MOVE_ON_FAILURES) {
-            struct app *a = app_find(e, &u->key.app);
-            if (a)
-                a->fault_until_ms = e->now + HOST_FAULT_MS;
+            unit_fault(e, u);
             u->body.released = 1;
             unit_enter(e, u, UNIT_STOPPED, end->text);
         } else {
@@ -750,9 +755,13 @@ static void publish_again(struct engine *e, struct unit *u)
 
 static void faults_expire(struct engine *e)
 {
+    if (!e->faults)
+        return;
+    e->faults = false;
     for (struct app *a = e->apps; a; a = a->hh.next) {
         if (!a->fault_until_ms)
             continue;
+        e->faults = true;
         if (e->now >= a->fault_until_ms) {
             a->fault_until_ms = 0;
             self_room(e);
