@@ -4,7 +4,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 ROOT=$PWD
 
 PACKAGES="autoconf automake gcc make pkg-config libc6-dev libsodium-dev libuv1-dev libmsgpack-dev liblmdb-dev
-libcmocka-dev libcyaml-dev libjansson-dev uthash-dev libsmartcols-dev qemu-system-x86 iproute2 jq"
+libcmocka-dev libcyaml-dev libyaml-dev libjansson-dev uthash-dev libsmartcols-dev qemu-system-x86 iproute2 jq"
 PACKAGES_CHECKS="clang clang-tidy llvm libclang-rt-14-dev gcovr nftables xz-utils"
 
 say() { printf '%s\n' "$*"; }

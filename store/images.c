@@ -506,23 +506,39 @@ void image_part_abort(struct image_part **pp)
     part_free(pp);
 }
 
+size_t image_list_len(uint64_t size_bytes)
+{
+    return HEAD_BYTES + (size_t)chunks_of(size_bytes) * SUM_BYTES;
+}
+
+enum err image_list_make(const void *bytes, size_t len, void *list, struct hash *image)
+{
+    if (len == 0)
+        return ERR_INVALID;
+    if (len > IMAGE_BYTES_MAX)
+        return ERR_TOO_LARGE;
+    const uint8_t *p = bytes;
+    uint8_t *out = list;
+    head_write(out, len);
+    for (uint32_t i = 0; i < chunks_of(len); i++)
+        sum(p + (size_t)i * IMAGE_CHUNK, chunk_len(len, i), out + HEAD_BYTES + (size_t)i * SUM_BYTES);
+    sum(out, image_list_len(len), image->b);
+    return ERR_OK;
+}
+
 enum err images_add(struct images *im, const void *bytes, size_t len, struct hash *image)
 {
     if (len == 0)
         return ERR_INVALID;
     if (len > IMAGE_BYTES_MAX)
         return ERR_TOO_LARGE;
+    const uint8_t *p = bytes;
     uint32_t chunks = chunks_of(len);
-    size_t list_len = HEAD_BYTES + (size_t)chunks * SUM_BYTES;
+    size_t list_len = image_list_len(len);
     uint8_t *list = malloc(list_len);
     if (!list)
         return ERR_NOMEM;
-    const uint8_t *p = bytes;
-    head_write(list, len);
-    for (uint32_t i = 0; i < chunks; i++)
-        sum(p + (size_t)i * IMAGE_CHUNK, chunk_len(len, i),
-            list + HEAD_BYTES + (size_t)i * SUM_BYTES);
-    sum(list, list_len, image->b);
+    CHECK(!image_list_make(bytes, len, list, image));
     struct image_part *part = NULL;
     enum err err = image_part_begin(im, image, list, list_len, &part);
     free(list);

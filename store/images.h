@@ -48,6 +48,10 @@ enum err images_read_chunk(const struct images *im, const struct hash *image, ui
 enum err image_list_check(const void *list, size_t len, const struct hash *image, uint64_t *size_bytes,
                           uint32_t *chunks) MUST_USE;
 
+/* Make the list of bytes: image_list_len of them, and the name. ERR_INVALID: no bytes; ERR_TOO_LARGE. */
+size_t image_list_len(uint64_t size_bytes);
+enum err image_list_make(const void *bytes, size_t len, void *list, struct hash *image) MUST_USE;
+
 /* Filling one. begin with a checked list; chunks in any order, each verified; commit when all are there:
  * fsync, rename, fsync folder. ERR_CORRUPT: a chunk that is not what the list says. ERR_DISK_FULL: nothing is left
  * behind. abort removes the part. Space is allocated at begin. */

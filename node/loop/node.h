@@ -27,6 +27,9 @@ typedef void node_reply_fn(void *ctx, const struct effect_reply *reply);
 uint64_t node_command(struct node *n, const struct command *c, node_reply_fn *on_reply, void *ctx);
 void node_forget(struct node *n, uint64_t id);
 
+/* End, as SIGTERM says to: the peers learn that we are away, guests run on. Returns at once. */
+void node_stop(struct node *n);
+
 /* An image was put on disk by an upload. */
 void node_image_added(struct node *n, const struct hash *image, uint64_t size_bytes);
 

@@ -1,0 +1,156 @@
+#include "ctl/text.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The length of the UTF-8 sequence at p (RFC 3629) that is not a control character, or 0. */
+static size_t sequence(const uint8_t *p)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    if (p[0] < 0x80)
+        return p[0] >= 0x20 && p[0] != 0x7f;
+    size_t n = (p[0] & 0xe0) == 0xc0   ? 2
+               : (p[0] & 0xf0) == 0xe0 ? 3
+               : (p[0] & 0xf8) == 0xf0 ? 4
+                                       : 0;
+    if (n == 0)
+        return 0;
+    uint32_t v = p[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) /* the NUL ends it here */
+            return 0;
+        v = v << 6 | (p[i] & 0x3fu);
+    }
+    bool bad =
+        v < least[n] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000) || (v >= 0x80 && v < 0xa0);
+    return bad ? 0 : n;
+}
+
+void text_clean(char *out, size_t size, const char *src)
+{
+    CHECK(size > 0);
+    size_t at = 0;
+    for (const uint8_t *p = (const uint8_t *)src; *p;) {
+        size_t n = sequence(p);
+        size_t len = n ? n : 1;
+        if (at + len >= size)
+            break;
+        if (n)
+            memcpy(out + at, p, n);
+        else
+            out[at] = '?';
+        at += len;
+        p += len;
+    }
+    out[at] = '\0';
+}
+
+enum err number_parse(const char *text, uint64_t max, uint64_t *out)
+{
+    uint64_t v = 0;
+    if (!*text)
+        return ERR_INVALID;
+    for (const char *p = text; *p; p++) {
+        if (*p < '0' || *p > '9')
+            return ERR_INVALID;
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (v > (UINT64_MAX - digit) / 10)
+            return ERR_TOO_LARGE;
+        v = v * 10 + digit;
+    }
+    if (v > max)
+        return ERR_TOO_LARGE;
+    *out = v;
+    return ERR_OK;
+}
+
+enum err size_parse_mib(const char *text, uint32_t *mib)
+{
+    char digits[24];
+    size_t n = strspn(text, "0123456789");
+    if (n == 0)
+        return ERR_INVALID;
+    if (n >= sizeof digits)
+        return ERR_TOO_LARGE;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    const char *unit = text + n;
+    unsigned shift; /* from KiB */
+    if (*unit == 'k' || *unit == 'K')
+        shift = 0;
+    else if (*unit == 'm' || *unit == 'M' || !*unit)
+        shift = 10;
+    else if (*unit == 'g' || *unit == 'G')
+        shift = 20;
+    else if (*unit == 't' || *unit == 'T')
+        shift = 30;
+    else
+        return ERR_INVALID;
+    if (*unit && strcmp(unit + 1, "") != 0 && strcmp(unit + 1, "iB") != 0 &&
+        strcmp(unit + 1, "i") != 0 && strcmp(unit + 1, "B") != 0)
+        return ERR_INVALID;
+    uint64_t v;
+    enum err err = number_parse(digits, UINT64_MAX >> 31, &v);
+    if (err)
+        return err;
+    v <<= shift;
+    if (v % 1024 != 0)
+        return ERR_INVALID;
+    if (v / 1024 > UINT32_MAX)
+        return ERR_TOO_LARGE;
+    *mib = (uint32_t)(v / 1024);
+    return ERR_OK;
+}
+
+static bool label_text_ok(const char *s)
+{
+    char clean[LABEL_SIZE];
+    if (strlen(s) >= LABEL_SIZE)
+        return false;
+    text_clean(clean, sizeof clean, s);
+    return strcmp(clean, s) == 0;
+}
+
+enum err labels_add(struct labels *l, const char *key, const char *value)
+{
+    if (!*key || !label_text_ok(key) || !label_text_ok(value))
+        return ERR_INVALID;
+    uint32_t at = 0;
+    while (at < l->count && strcmp(l->v[at].key, key) < 0)
+        at++;
+    if (at < l->count && strcmp(l->v[at].key, key) == 0)
+        return ERR_EXISTS;
+    if (l->count == LABELS_MAX)
+        return ERR_FULL;
+    memmove(&l->v[at + 1], &l->v[at], (l->count - at) * sizeof l->v[0]);
+    l->v[at] = (struct label){0};
+    snprintf(l->v[at].key, LABEL_SIZE, "%s", key);
+    snprintf(l->v[at].value, LABEL_SIZE, "%s", value);
+    l->count++;
+    return ERR_OK;
+}
+
+const char *labels_error(enum err err)
+{
+    return err == ERR_EXISTS ? "is there twice"
+           : err == ERR_FULL ? "is one label too many; 16 is the most"
+                             : "is no label: a key and a value of at most 63 bytes of text each";
+}
+
+void size_text(uint64_t bytes, char out[static SIZE_TEXT])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    uint64_t tenths = bytes > UINT64_MAX / 10 ? UINT64_MAX : bytes * 10;
+    while (tenths >= 10240 && unit + 1 < sizeof units / sizeof *units) {
+        tenths /= 1024;
+        unit++;
+    }
+    if (unit == 0 || tenths % 10 == 0)
+        snprintf(out, SIZE_TEXT, "%" PRIu64 " %s", tenths / 10, units[unit]);
+    else
+        snprintf(out, SIZE_TEXT, "%" PRIu64 ".%" PRIu64 " %s", tenths / 10, tenths % 10,
+                 units[unit]);
+}

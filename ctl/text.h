@@ -1,0 +1,33 @@
+/* Small texts: sizes as people write them, and bytes that are to be shown as text. */
+#ifndef UNIMESH_CTL_TEXT_H
+#define UNIMESH_CTL_TEXT_H
+
+#include "store/base/err.h"
+#include "store/base/id.h"
+#include "store/model/bodies.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Copy what src has before its NUL, at most size - 1 bytes; what is not UTF-8, and control characters, become '?',
+ * and a character is not cut in two. */
+void text_clean(char *out, size_t size, const char *src);
+
+/* "32M", "1G", "2T", "1024K" (K must make whole MiB), or MiB as a bare number. ERR_INVALID: it is no size;
+ * ERR_TOO_LARGE. */
+enum err size_parse_mib(const char *text, uint32_t *mib) MUST_USE;
+
+/* Decimal digits and nothing else, ≤ max. ERR_INVALID, ERR_TOO_LARGE. */
+enum err number_parse(const char *text, uint64_t max, uint64_t *out) MUST_USE;
+
+/* Put key=value where the order wants it. ERR_INVALID: empty, or too long for LABEL_SIZE, or no text; ERR_EXISTS: the
+ * key is there; ERR_FULL: LABELS_MAX. */
+enum err labels_add(struct labels *l, const char *key, const char *value) MUST_USE;
+/* What an err of labels_add, about this key, is in words. */
+const char *labels_error(enum err err);
+
+/* "64 KiB", "1.5 MiB" */
+enum { SIZE_TEXT = 24 };
+void size_text(uint64_t bytes, char out[static SIZE_TEXT]);
+
+#endif
