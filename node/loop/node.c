@@ -169,6 +169,12 @@ void node_forget(struct node *n, uint64_t id)
     free(client_take(n, id));
 }
 
+void node_stop(struct node *n)
+{
+    struct event ev = {.kind = EVENT_STOPPING};
+    node_step(n, &ev);
+}
+
 void node_image_added(struct node *n, const struct hash *image, uint64_t size_bytes)
 {
     struct event ev = {.kind = EVENT_IMAGE, .image = *image, .size_bytes = size_bytes};
@@ -230,8 +236,7 @@ static void quit(struct node *n, uint64_t min_boot)
         return;
     n->again = min_boot != 0;
     n->min_boot = min_boot;
-    replies_give(n);
-    n->quitting = true;
+    n->quitting = true; /* from here on no step is taken; replies are given by node_run */
     uv_stop(n->loop);
 }
 
@@ -305,9 +310,9 @@ static void timer_set(struct node *n)
 
 void node_step(struct node *n, struct event *ev)
 {
-    CHECK(!n->stepping);
     if (n->quitting)
         return;
+    CHECK(!n->stepping);
     n->stepping = true;
     ev->mono_ms = clock_boottime_ms();
     ev->wall_ms = clock_wall_ms();
@@ -412,6 +417,7 @@ int node_run(const struct options *o, int priv_fd, bool *again)
         if (n->runtime)
             runtime_probe(n->runtime);
         uv_run(&loop, UV_RUN_DEFAULT);
+        replies_give(n);
         *again = n->again;
         min_boot = n->min_boot;
         node_log(n, LOG_INFO, "node.stopped", "again=%d", *again);
