@@ -309,8 +309,8 @@ static void raw_connected(uv_connect_t *c, int status)
     struct raw *r = c->data;
     assert_int_equal(status, 0);
     r->connected = true;
-    if (!r->deaf)
-        assert_int_equal(uv_read_start((uv_stream_t *)&r->tcp, raw_alloc, raw_read), 0);
+    assert_int_equal(uv_tcp_nodelay(&r->tcp, 1), 0);
+    assert_int_equal(uv_read_start((uv_stream_t *)&r->tcp, raw_alloc, raw_read), 0);
 }
 
 void raw_connect(struct raw *r, const struct node *to)
@@ -330,7 +330,7 @@ static void raw_written(uv_write_t *w, int status)
     free(w);
 }
 
-void raw_send(struct raw *r, const void *p, size_t len)
+static void send_piece(struct raw *r, const uint8_t *p, size_t len)
 {
     struct {
         uv_write_t w;
@@ -341,6 +341,19 @@ void raw_send(struct raw *r, const void *p, size_t len)
         memcpy(o->bytes, p, len);
     uv_buf_t buf = uv_buf_init((char *)o->bytes, (unsigned)len);
     assert_int_equal(uv_write(&o->w, (uv_stream_t *)&r->tcp, &buf, 1, raw_written), 0);
+}
+
+void raw_send(struct raw *r, const void *p, size_t len)
+{
+    if (!r->one_by_one) {
+        send_piece(r, p, len);
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        send_piece(r, (const uint8_t *)p + i, 1);
+        for (unsigned k = 0; k < 4; k++) /* the node reads it before the next */
+            uv_run(&loop, UV_RUN_NOWAIT);
+    }
 }
 
 static void raw_gone(uv_handle_t *h)
@@ -371,6 +384,8 @@ void raw_first(struct raw *r, const struct node *to, unsigned i, unsigned mesh)
                                  NOISE_OVERHEAD_1, &len),
                      ERR_OK);
     wire_put_u16(bytes + WIRE_PREAMBLE_SIZE, len);
+    if (r->keep)
+        memcpy(r->keep, bytes, sizeof bytes);
     raw_connect(r, to);
     raw_send(r, bytes, sizeof bytes);
 }

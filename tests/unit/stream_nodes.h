@@ -94,7 +94,8 @@ struct raw {
     struct node_crypto *crypto;
     uint8_t in[64 * 1024];
     size_t in_len, total;
-    bool connected, ended, closed, deaf;
+    uint8_t *keep; /* a copy of what raw_first sends, or NULL */
+    bool connected, ended, closed, one_by_one;
 };
 
 void raw_connect(struct raw *r, const struct node *to); /* and waits for it */
