@@ -172,6 +172,7 @@ static struct slot_claim slot_claim_of(const struct entry *entry, const struct u
         .surrogate = u->surrogate,
         .released = u->released != 0,
         .state = u->state,
+        .boot = u->boot,
         .spec = u->spec,
     };
 }

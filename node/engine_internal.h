@@ -91,6 +91,7 @@ struct slot {
         uint32_t surrogate;
         bool released;
         enum unit_state state;
+        uint64_t boot; /* the owner's, when it wrote so */
         struct version spec;
     } real, surrogate;
     uint64_t epoch_seen;     /* the highest epoch in any record */
@@ -172,6 +173,7 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     struct message_offer offer;
     bool waits;                 /* to start, for the claim to be on disk */
     bool found;                 /* adopted, or known not to run (after the boot wait) */
+    bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
     UT_hash_handle hh;
 };
 

@@ -1,17 +1,14 @@
 /* --discover: peers on the local link find each other by authenticated multicast.
  *
- *   beacon   "UMD1" ‖ key id (4) ‖ nonce (24) ‖ sealed { sender u64, port u16, wall ms u64 } little
- * endian
+ *   beacon   "UMD1" ‖ key id (4) ‖ nonce (24) ‖ sealed { sender u64, ip 16, port u16, wall ms u64 }
  *
- * to 239.255.77.68 and ff02::554d, port 7946, on every interface that can. The key is a hash of the
- * mesh key's stream psk with a label of its own. Who can open a beacon is told as a possible peer
- * (EVENT_JOIN) at the address that it came from: no more than that follows from one, so a replayed
- * beacon costs a failed call. Beacons go out often while we know nobody, and every half minute
- * after that. */
+ * little endian, to 239.255.77.68 and ff02::554d, port 7947, on every interface that can. The key
+ * is a hash of the mesh key's stream psk with a label of its own. What a beacon says is where its
+ * sender is reached: it is told as a possible peer (EVENT_JOIN). No more than that follows from
+ * one, so a replayed beacon costs a failed call. Beacons go out often while we know nobody, and
+ * every half minute after that. */
 #define _GNU_SOURCE
 #include "node/loop/node_internal.h"
-
-#include "node/loop/sockaddr.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -19,8 +16,8 @@
 #include <string.h>
 
 enum {
-    BEACON_PORT = 7946,
-    BEACON_BODY = 8 + 2 + 8,
+    BEACON_PORT = 7947,
+    BEACON_BODY = 8 + 16 + 2 + 8,
     BEACON_HEAD = 4 + KEY_ID_SIZE + SEAL_NONCE_SIZE,
     BEACON_SIZE = BEACON_HEAD + BEACON_BODY + SEAL_TAG_SIZE,
     ALONE_MS = 1000,
@@ -60,19 +57,23 @@ static uint64_t u64_get(const uint8_t *p)
 static void beacon_write(const struct discover *d, uint8_t out[static BEACON_SIZE])
 {
     const struct crypto *c = node_crypto_interface(d->node->crypto);
-    uint16_t port = streams_address(d->node->streams).port;
+    struct node_body us;
     uint8_t body[BEACON_BODY];
+    enum err err = engine_node(d->node->engine, c->node, &us);
+    CHECK(!err);
     memcpy(out, BEACON_MAGIC, 4);
     memcpy(out + 4, c->key_id, KEY_ID_SIZE);
     randombytes_buf(out + 4 + KEY_ID_SIZE, SEAL_NONCE_SIZE);
     u64_put(body, c->node);
-    body[8] = (uint8_t)port;
-    body[9] = (uint8_t)(port >> 8);
-    u64_put(body + 10, clock_wall_ms());
+    memcpy(body + 8, us.addresses[0].ip, 16);
+    body[24] = (uint8_t)us.addresses[0].port;
+    body[25] = (uint8_t)(us.addresses[0].port >> 8);
+    u64_put(body + 26, clock_wall_ms());
     c->seal(d->key, out + 4 + KEY_ID_SIZE, out, BEACON_HEAD, body, sizeof body, out + BEACON_HEAD);
 }
 
-static bool beacon_read(const struct discover *d, const uint8_t *p, size_t len, uint16_t *port)
+static bool beacon_read(const struct discover *d, const uint8_t *p, size_t len,
+                        struct address *from)
 {
     const struct crypto *c = node_crypto_interface(d->node->crypto);
     uint8_t body[BEACON_BODY];
@@ -81,9 +82,10 @@ static bool beacon_read(const struct discover *d, const uint8_t *p, size_t len, 
         c->open(d->key, p + 4 + KEY_ID_SIZE, p, BEACON_HEAD, p + BEACON_HEAD, len - BEACON_HEAD,
                 body))
         return false;
-    uint64_t sent = u64_get(body + 10), now = clock_wall_ms();
-    *port = (uint16_t)(body[8] | body[9] << 8);
-    return u64_get(body) != c->node && *port != 0 && sent < now + AGE_MAX_MS &&
+    uint64_t sent = u64_get(body + 26), now = clock_wall_ms();
+    memcpy(from->ip, body + 8, 16);
+    from->port = (uint16_t)(body[24] | body[25] << 8);
+    return u64_get(body) != c->node && from->port != 0 && sent < now + AGE_MAX_MS &&
            now < sent + AGE_MAX_MS;
 }
 
@@ -100,16 +102,14 @@ static void on_beacon(uv_udp_t *udp, ssize_t len, const uv_buf_t *b, const struc
     struct discover *d = udp->data;
     struct event ev = {.kind = EVENT_JOIN};
     uint64_t second = clock_boottime_ms() / 1000;
-    uint16_t port;
     (void)flags;
     if (second != d->heard_second) {
         d->heard_second = second;
         d->heard = 0;
     }
-    if (len <= 0 || !from || ++d->heard > HEARD_MAX || sockaddr_to(from, &ev.address) ||
-        !beacon_read(d, (const uint8_t *)b->base, (size_t)len, &port))
+    if (len <= 0 || !from || ++d->heard > HEARD_MAX ||
+        !beacon_read(d, (const uint8_t *)b->base, (size_t)len, &ev.address))
         return;
-    ev.address.port = port;
     node_step(d->node, &ev);
 }
 
