@@ -61,11 +61,11 @@ static void run_drop(struct run *r)
 
 void run_free(struct run *r)
 {
-    for (struct run **at = &r->rt->runs; *at != NULL; at = &(*at)->next)
-        if (*at == r) {
-            *at = r->next;
-            break;
-        }
+    struct run **at = &r->rt->runs;
+    while (*at != NULL && *at != r)
+        at = &(*at)->next;
+    CHECK(*at == r);
+    *at = r->next;
     run_drop(r);
 }
 
@@ -447,11 +447,11 @@ static void tell_found(struct runtime *rt)
 {
     struct run *r = rt->runs;
     while (r != NULL) {
-        if (r->found) {
+        if (!r->untold) {
             r = r->next;
             continue;
         }
-        r->found = true;
+        r->untold = false;
         const struct unit_id id = r->id;
         bool up = r->phase == PHASE_UP;
         if (up)

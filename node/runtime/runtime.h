@@ -69,11 +69,13 @@ void runtime_forget(struct runtime *rt, const struct unit_id *unit);
 
 /* Read the console of a run, alive or not yet forgotten, from byte `offset` on (counted since its start). *skipped: how
  * many bytes after `offset` are gone, overwritten by newer ones. *next: where to go on; *got is 0 when nothing is there
- * yet. *ended: it has ended, and there will be no more than this. ERR_NOT_FOUND: no such run here; ERR_CORRUPT; ERR_IO. */
+ * yet. *ended: it has ended, and there will be no more than this.
+ * ERR_NOT_FOUND: no such run here; ERR_CORRUPT; ERR_IO. */
 enum err runtime_console_read(struct runtime *rt, const struct unit_id *unit, uint64_t offset, void *out, size_t size,
                               size_t *got, uint64_t *skipped, uint64_t *next, int *ended) MUST_USE;
 /* The last `lines` lines begin at *offset. */
-enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines, uint64_t *offset) MUST_USE;
+enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines,
+                              uint64_t *offset) MUST_USE;
 
 /* Call back (from the loop) when the console grew or ended; cheap, may be spurious. Stop with runtime_console_unwatch; a
  * forgotten run calls back once more. */

@@ -61,7 +61,7 @@ struct run {
     uint64_t stop_limit_ms;  /* then its shim is killed; 0: it is not being stopped */
     bool stop_wanted, deadline_wanted;
     uint64_t deadline_ms;
-    bool found;  /* told, of those that were there before us */
+    bool untold; /* was there before us, and nobody knows yet */
     bool trial;  /* a trial boot: told to the probe, nobody else */
     bool stray;  /* made up for an answer about a run that isn't there: goes with it */
     bool tell_started, tell_ended;

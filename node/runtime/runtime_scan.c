@@ -28,9 +28,15 @@ static enum err folder_read(struct runtime *rt)
     enum err err = ERR_OK;
     if (dir == NULL)
         return disk_err(errno);
-    while (!err && (entry = readdir(dir)) != NULL)
-        if (unit_name_parse(entry->d_name, &id) == ERR_OK && run_new(rt, &id) == NULL)
+    while (!err && (entry = readdir(dir)) != NULL) {
+        if (unit_name_parse(entry->d_name, &id) != ERR_OK)
+            continue;
+        struct run *r = run_new(rt, &id);
+        if (r != NULL)
+            r->untold = true;
+        else
             err = ERR_NOMEM;
+    }
     (void)closedir(dir);
     return err;
 }
