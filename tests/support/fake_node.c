@@ -1,0 +1,927 @@
+#define _GNU_SOURCE
+#include "tests/support/fake_node.h"
+
+#include "node/loop/logs.h"
+#include "tests/support/fake_crypto.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum later_kind {
+    LATER_DATAGRAM = 1,
+    LATER_CALL,
+    LATER_ANSWER,
+    LATER_WRITTEN,
+    LATER_STARTED,
+    LATER_ENDED,
+    LATER_FETCH,
+    LATER_REPLY,
+    LATER_LISTENERS,
+    LATER_CONSOLE, /* a run's watchers */
+    LATER_OPEN,    /* a channel's other end */
+    LATER_MESSAGE,
+    LATER_DRAIN,
+    LATER_CLOSED
+};
+
+struct later {
+    enum later_kind kind;
+    struct later *next;
+    struct node *node, *from;
+    uint64_t id;
+    enum err err;
+    struct unit_id unit;
+    struct hash image;
+    struct unit_end end;
+    struct effect_reply reply;
+    struct channel *channel;
+    size_t len;
+    uint8_t bytes[];
+};
+
+struct fake_run {
+    struct fake_run *next;
+    struct node *node;
+    struct unit_id unit;
+    char app[NAME_SIZE];
+    uint32_t pid;
+    bool alive;
+    uint64_t written;
+    uint8_t ring[FAKE_CONSOLE_RING];
+};
+
+struct console_watch {
+    struct console_watch *next;
+    struct fake_run *run; /* NULL: forgotten */
+    void (*on_more)(void *ctx);
+    void *ctx;
+};
+
+struct channel {
+    struct channel *next; /* in the mesh */
+    struct node *node;
+    struct channel *peer; /* NULL: closed */
+    struct channel_handler handler;
+    void *ctx;
+    struct stream_peer who;
+    size_t queued; /* what we sent and the peer hasn't taken */
+    bool paused, open, full, closed;
+};
+
+struct runtime {
+    struct node *node;
+};
+
+struct streams {
+    struct node *node;
+};
+
+struct waiting { /* a command */
+    struct waiting *next;
+    uint64_t id;
+    node_reply_fn *on_reply;
+    void *ctx;
+};
+
+struct node {
+    struct fake_mesh *mesh;
+    struct fake_crypto crypto;
+    struct mem mem;
+    struct engine *engine;
+    struct engine_config cfg;
+    struct images *images;
+    struct runtime runtime;
+    struct streams streams;
+    struct effects fx;
+    struct address address;
+    struct fake_run *runs;
+    struct console_watch *watches;
+    struct waiting *commands;
+    uint64_t ids;
+    bool stopped, cut;
+    struct node_event events[NODE_EVENTS_KEPT];
+    uint64_t events_last;
+    struct node_listener *listeners;
+};
+
+struct fake_mesh {
+    uv_loop_t *loop;
+    uv_timer_t timer;
+    struct node *nodes[FAKE_NODES_MAX];
+    uint32_t count;
+    struct later *queue, **queue_end;
+    struct channel *channels;
+    uint32_t pids;
+    bool closing;
+};
+
+static void step(struct node *n, struct event *ev);
+
+static uint64_t clock_ms(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void on_turn(uv_timer_t *t);
+
+static void arm(struct fake_mesh *m)
+{
+    uint64_t now = clock_ms(CLOCK_BOOTTIME), at = now + 1000;
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint64_t d = engine_deadline_ms(m->nodes[i]->engine);
+        at = d < at ? d : at;
+    }
+    if (!m->closing)
+        uv_timer_start(&m->timer, on_turn, m->queue ? 0 : at > now ? at - now : 1, 0);
+}
+
+static struct later *later(struct node *n, enum later_kind kind, const void *p, size_t len)
+{
+    struct later *l = calloc(1, sizeof *l + len + 1);
+    CHECK(l);
+    l->kind = kind;
+    l->node = n;
+    l->len = len;
+    if (len)
+        memcpy(l->bytes, p, len);
+    *n->mesh->queue_end = l;
+    n->mesh->queue_end = &l->next;
+    arm(n->mesh);
+    return l;
+}
+
+static struct node *node_at(const struct fake_mesh *m, const struct address *a)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (address_equal(&m->nodes[i]->address, a))
+            return m->nodes[i];
+    return NULL;
+}
+
+static bool talk(const struct node *a, const struct node *b)
+{
+    return a && b && a != b && !a->cut && !b->cut;
+}
+
+/* ---- Effects ------------------------------------------------------------------------------- */
+
+void fake_event(struct node *n, enum log_level level, const char *event, const char *fields)
+{
+    struct node_event *e = &n->events[n->events_last++ % NODE_EVENTS_KEPT];
+    *e = (struct node_event){
+        .seq = n->events_last, .wall_ms = clock_ms(CLOCK_REALTIME), .level = level};
+    snprintf(e->event, sizeof e->event, "%s", event);
+    snprintf(e->fields, sizeof e->fields, "%s", fields);
+    later(n, LATER_LISTENERS, NULL, 0);
+}
+
+static void unit_start(struct node *n, const struct effect *f)
+{
+    struct fake_run *r = calloc(1, sizeof *r);
+    CHECK(r);
+    r->node = n;
+    r->unit = f->unit;
+    r->pid = ++n->mesh->pids;
+    r->alive = true;
+    snprintf(r->app, sizeof r->app, "%s", f->start.app);
+    r->next = n->runs;
+    n->runs = r;
+    later(n, LATER_STARTED, NULL, 0)->unit = f->unit;
+}
+
+static struct fake_run *run_of(const struct node *n, const struct unit_id *u)
+{
+    for (struct fake_run *r = n->runs; r; r = r->next)
+        if (uid_equal(&r->unit.app, &u->app) && r->unit.slot == u->slot &&
+            r->unit.epoch == u->epoch)
+            return r;
+    return NULL;
+}
+
+static void run_ended(struct node *n, const struct unit_id *u, enum end_cause cause, int32_t status)
+{
+    struct fake_run *r = run_of(n, u);
+    if (r)
+        r->alive = false;
+    struct later *l = later(n, LATER_ENDED, NULL, 0);
+    l->unit = *u;
+    l->end = (struct unit_end){.cause = cause, .status = status, .text = "ended"};
+    later(n, LATER_CONSOLE, NULL, 0);
+}
+
+static void unit_forget(struct node *n, const struct unit_id *u)
+{
+    for (struct fake_run **at = &n->runs; *at; at = &(*at)->next) {
+        struct fake_run *r = *at;
+        if (r != run_of(n, u))
+            continue;
+        for (struct console_watch *w = n->watches; w; w = w->next)
+            w->run = w->run == r ? NULL : w->run;
+        *at = r->next;
+        free(r);
+        later(n, LATER_CONSOLE, NULL, 0);
+        return;
+    }
+}
+
+static void execute(struct node *n, const struct effect *f)
+{
+    struct node *to;
+    struct later *l;
+    switch (f->kind) {
+    case EFFECT_DATAGRAM:
+        if (talk(n, to = node_at(n->mesh, &f->address)))
+            later(to, LATER_DATAGRAM, f->bytes.p, f->bytes.len)->from = n;
+        break;
+    case EFFECT_CALL:
+        to = node_at(n->mesh, &f->address);
+        l = later(talk(n, to) ? to : n, talk(n, to) ? LATER_CALL : LATER_ANSWER, f->bytes.p,
+                  f->bytes.len);
+        l->id = f->id;
+        l->from = n;
+        l->err = ERR_UNREACHABLE;
+        break;
+    case EFFECT_ANSWER: /* the id is the caller's, with its place in the mesh above */
+        to = n->mesh->nodes[f->id >> 56];
+        l = later(to, LATER_ANSWER, f->bytes.p, f->bytes.len);
+        l->id = f->id & (UINT64_MAX >> 8);
+        l->from = n;
+        break;
+    case EFFECT_WRITE:
+    case EFFECT_ERASE:
+        later(n, LATER_WRITTEN, NULL, 0)->id = f->seq;
+        break;
+    case EFFECT_UNIT_START:
+        unit_start(n, f);
+        break;
+    case EFFECT_UNIT_STOP:
+        run_ended(n, &f->unit, END_STOPPED, -1);
+        break;
+    case EFFECT_UNIT_FORGET:
+        unit_forget(n, &f->unit);
+        break;
+    case EFFECT_IMAGE_FETCH:
+        l = later(n, LATER_FETCH, NULL, 0);
+        l->image = f->image;
+        l->from = node_at(n->mesh, &f->address);
+        break;
+    case EFFECT_IMAGE_DROP:
+        CHECK(images_remove(n->images, &f->image) != ERR_IO);
+        break;
+    case EFFECT_REPLY:
+        l = later(n, LATER_REPLY, f->reply.text ? f->reply.text : "",
+                  f->reply.text ? strlen(f->reply.text) : 0);
+        l->id = f->id;
+        l->reply = f->reply;
+        break;
+    case EFFECT_LOG:
+        if (f->log.level >= LOG_INFO)
+            fake_event(n, f->log.level, f->log.event, f->log.fields);
+        break;
+    case EFFECT_QUIT:
+        n->stopped = true;
+        break;
+    case EFFECT_REBOOT:
+    case EFFECT_UNIT_DEADLINE:
+        break;
+    }
+}
+
+static void step(struct node *n, struct event *ev)
+{
+    ev->mono_ms = clock_ms(CLOCK_BOOTTIME);
+    ev->wall_ms = clock_ms(CLOCK_REALTIME);
+    effects_reset(&n->fx);
+    engine_step(n->engine, ev, &n->fx);
+    for (size_t i = 0; i < n->fx.count; i++)
+        execute(n, &n->fx.v[i]);
+}
+
+/* ---- Turns --------------------------------------------------------------------------------- */
+
+static void fetch(struct node *n, const struct later *l)
+{
+    static uint8_t list[IMAGE_LIST_BYTES_MAX], chunk[IMAGE_CHUNK];
+    struct event ev = {
+        .kind = EVENT_IMAGE, .image = l->image, .err = ERR_UNREACHABLE, .text = "cut"};
+    struct image_part *part = NULL;
+    size_t list_len, len;
+    uint32_t at;
+    if (talk(n, l->from)) {
+        ev.err = images_read_list(l->from->images, &l->image, list, sizeof list, &list_len);
+        if (!ev.err)
+            ev.err = image_part_begin(n->images, &l->image, list, list_len, &part);
+        while (!ev.err && image_part_missing(part, &at)) {
+            ev.err = images_read_chunk(l->from->images, &l->image, at, chunk, &len);
+            if (!ev.err)
+                ev.err = image_part_put(part, at, chunk, len);
+        }
+        uint32_t chunks;
+        if (!ev.err)
+            CHECK(!image_list_check(list, list_len, &l->image, &ev.size_bytes, &chunks));
+        if (!ev.err)
+            ev.err = image_part_commit(&part);
+        image_part_abort(&part);
+        ev.err = ev.err == ERR_EXISTS ? ERR_OK : ev.err;
+    }
+    step(n, &ev);
+}
+
+static void reply(struct node *n, struct later *l)
+{
+    for (struct waiting **at = &n->commands; *at; at = &(*at)->next) {
+        struct waiting *w = *at;
+        if (w->id != l->id)
+            continue;
+        *at = w->next;
+        l->reply.text = (const char *)l->bytes;
+        w->on_reply(w->ctx, &l->reply);
+        free(w);
+        return;
+    }
+}
+
+static void tell_watches(struct node *n)
+{
+    for (struct console_watch *w = n->watches, *next; w; w = next) {
+        next = w->next;
+        w->on_more(w->ctx);
+    }
+}
+
+static void channel_event(struct fake_mesh *m, struct later *l);
+
+static void carry_out(struct fake_mesh *m, struct later *l)
+{
+    struct node *n = l->node;
+    struct event ev = {
+        .unit = l->unit, .id = l->id, .end = l->end, .bytes = {.p = l->bytes, .len = l->len}};
+    switch (l->kind) {
+    case LATER_DATAGRAM:
+        ev.kind = EVENT_DATAGRAM;
+        ev.address = l->from->address;
+        break;
+    case LATER_CALL:
+        ev.kind = EVENT_CALL;
+        ev.node = l->from->crypto.crypto.node;
+        ev.address = l->from->address;
+        for (uint32_t i = 0; i < m->count; i++)
+            if (m->nodes[i] == l->from)
+                ev.id |= (uint64_t)i << 56;
+        break;
+    case LATER_ANSWER:
+        ev.kind = EVENT_ANSWER;
+        ev.err = l->from == n ? l->err : ERR_OK;
+        ev.node = l->from->crypto.crypto.node;
+        ev.address = l->from->address;
+        break;
+    case LATER_WRITTEN:
+        ev.kind = EVENT_WRITTEN;
+        ev.seq = l->id;
+        break;
+    case LATER_STARTED:
+        ev.kind = EVENT_UNIT_STARTED;
+        ev.target = TARGET_VIRTIO;
+        if (!run_of(n, &l->unit))
+            return;
+        ev.pid = run_of(n, &l->unit)->pid;
+        break;
+    case LATER_ENDED:
+        ev.kind = EVENT_UNIT_ENDED;
+        break;
+    case LATER_FETCH:
+        fetch(n, l);
+        return;
+    case LATER_REPLY:
+        reply(n, l);
+        return;
+    case LATER_LISTENERS:
+        for (struct node_listener *i = n->listeners, *next; i; i = next) {
+            next = i->next;
+            i->on_event(i->ctx);
+        }
+        return;
+    case LATER_CONSOLE:
+        tell_watches(n);
+        return;
+    case LATER_OPEN:
+    case LATER_MESSAGE:
+    case LATER_DRAIN:
+    case LATER_CLOSED:
+        channel_event(m, l);
+        return;
+    }
+    step(n, &ev);
+}
+
+static void on_turn(uv_timer_t *t)
+{
+    struct fake_mesh *m = t->data;
+    uint64_t now = clock_ms(CLOCK_BOOTTIME);
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct event ev = {.kind = EVENT_TICK};
+        if (engine_deadline_ms(m->nodes[i]->engine) <= now)
+            step(m->nodes[i], &ev);
+    }
+    struct later *queue = m->queue; /* what comes meanwhile has the next turn */
+    m->queue = NULL;
+    m->queue_end = &m->queue;
+    while (queue && !m->closing) {
+        struct later *l = queue;
+        queue = l->next;
+        l->next = NULL;
+        carry_out(m, l);
+        free(l);
+    }
+    arm(m);
+}
+
+/* ---- Channels ------------------------------------------------------------------------------ */
+
+/* Is the channel still one of the mesh's? It may have gone while something about it was queued. */
+static bool known(const struct fake_mesh *m, const struct channel *ch)
+{
+    for (const struct channel *c = m->channels; c; c = c->next)
+        if (c == ch)
+            return true;
+    return false;
+}
+
+static void channel_free(struct fake_mesh *m, struct channel *ch)
+{
+    for (struct channel **at = &m->channels; *at; at = &(*at)->next) {
+        if (*at != ch)
+            continue;
+        *at = ch->next;
+        break;
+    }
+    if (ch->peer)
+        ch->peer->peer = NULL;
+    free(ch);
+}
+
+static struct channel *channel_new(struct node *n, const struct node *other)
+{
+    struct channel *ch = calloc(1, sizeof *ch);
+    CHECK(ch);
+    ch->node = n;
+    ch->who.node = other->crypto.crypto.node;
+    ch->who.address = other->address;
+    ch->next = n->mesh->channels;
+    n->mesh->channels = ch;
+    return ch;
+}
+
+static void closed_later(struct channel *ch, enum err err)
+{
+    if (ch->closed)
+        return;
+    ch->closed = true;
+    struct later *l = later(ch->node, LATER_CLOSED, NULL, 0);
+    l->channel = ch;
+    l->err = err;
+}
+
+static void taken(struct channel *sender, size_t len)
+{
+    if (!sender)
+        return;
+    sender->queued -= len;
+    if (sender->full && sender->queued <= FAKE_CHANNEL_QUEUE / 2) {
+        sender->full = false;
+        later(sender->node, LATER_DRAIN, NULL, 0)->channel = sender;
+    }
+}
+
+static void channel_event(struct fake_mesh *m, struct later *l)
+{
+    struct channel *ch = l->channel;
+    if (!known(m, ch))
+        return;
+    if (ch->paused &&
+        (l->kind == LATER_MESSAGE || l->kind == LATER_CLOSED)) { /* not seen while paused */
+        struct later *again = later(l->node, l->kind, l->bytes, l->len);
+        again->channel = ch;
+        again->err = l->err;
+        return;
+    }
+    if (l->kind == LATER_OPEN) {
+        if (l->len > 0 && l->bytes[0] == SERVICE_LOGS)
+            logs_serve(l->node, ch, &ch->who, l->bytes + 1, l->len - 1);
+        if (known(m, ch) && !ch->open && ch->peer)
+            closed_later(ch->peer, ERR_CLOSED);
+        if (known(m, ch) && !ch->open)
+            channel_free(m, ch);
+    } else if (l->kind == LATER_MESSAGE) {
+        taken(ch->peer, l->len);
+        if (ch->handler.on_message)
+            ch->handler.on_message(ch->ctx, ch, l->bytes, l->len);
+    } else if (l->kind == LATER_DRAIN) {
+        if (ch->handler.on_drain)
+            ch->handler.on_drain(ch->ctx, ch);
+    } else {
+        if (ch->handler.on_closed)
+            ch->handler.on_closed(ch->ctx, ch, l->err);
+        channel_free(m, ch);
+    }
+}
+
+enum err streams_open(struct streams *s, const struct address *to, node_id expected, const void *p,
+                      size_t len, uint64_t timeout_ms, const struct channel_handler *h, void *ctx,
+                      struct channel **out)
+{
+    (void)timeout_ms;
+    struct node *n = s->node, *other = node_at(n->mesh, to);
+    struct channel *ch = channel_new(n, other ? other : n);
+    ch->handler = *h;
+    ch->ctx = ctx;
+    ch->open = true;
+    *out = ch;
+    if (!talk(n, other) || other->crypto.crypto.node != expected) {
+        closed_later(ch, ERR_UNREACHABLE);
+        return ERR_OK;
+    }
+    struct channel *theirs = channel_new(other, n);
+    ch->peer = theirs;
+    theirs->peer = ch;
+    later(other, LATER_OPEN, p, len)->channel = theirs;
+    return ERR_OK;
+}
+
+void channel_accept(struct channel *ch, const struct channel_handler *h, void *ctx)
+{
+    ch->handler = *h;
+    ch->ctx = ctx;
+    ch->open = true;
+}
+
+enum err channel_send(struct channel *ch, const void *p, size_t len)
+{
+    if (ch->queued > 0 && ch->queued + len > FAKE_CHANNEL_QUEUE) {
+        ch->full = true;
+        return ERR_FULL;
+    }
+    if (!ch->peer)
+        return ERR_OK;
+    ch->queued += len;
+    later(ch->peer->node, LATER_MESSAGE, p, len)->channel = ch->peer;
+    return ERR_OK;
+}
+
+size_t channel_queued(const struct channel *ch)
+{
+    return ch->queued;
+}
+
+void channel_pause(struct channel *ch)
+{
+    ch->paused = true;
+}
+
+void channel_resume(struct channel *ch)
+{
+    ch->paused = false;
+}
+
+const struct stream_peer *channel_peer(const struct channel *ch)
+{
+    return &ch->who;
+}
+
+void channel_close(struct channel *ch, enum channel_end how)
+{
+    if (ch->peer)
+        closed_later(ch->peer, how == CHANNEL_FLUSH ? ERR_CLOSED : ERR_IO);
+    channel_free(ch->node->mesh, ch);
+}
+
+uint32_t fake_mesh_channels(const struct fake_mesh *m)
+{
+    uint32_t n = 0;
+    for (const struct channel *c = m->channels; c; c = c->next)
+        n++;
+    return n;
+}
+
+/* ---- Consoles ------------------------------------------------------------------------------ */
+
+enum err runtime_console_read(struct runtime *rt, const struct unit_id *unit, uint64_t offset,
+                              void *out, size_t size, size_t *got, uint64_t *skipped,
+                              uint64_t *next, int *ended)
+{
+    const struct fake_run *r = run_of(rt->node, unit);
+    if (!r)
+        return ERR_NOT_FOUND;
+    uint64_t first = r->written > FAKE_CONSOLE_RING ? r->written - FAKE_CONSOLE_RING : 0;
+    uint64_t from = offset < first ? first : offset < r->written ? offset : r->written;
+    *skipped = from > offset ? from - offset : 0;
+    *got = r->written - from < size ? (size_t)(r->written - from) : size;
+    for (size_t i = 0; i < *got; i++)
+        ((uint8_t *)out)[i] = r->ring[(from + i) % FAKE_CONSOLE_RING];
+    *next = from + *got;
+    *ended = !r->alive;
+    return ERR_OK;
+}
+
+enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines,
+                              uint64_t *offset)
+{
+    const struct fake_run *r = run_of(rt->node, unit);
+    if (!r)
+        return ERR_NOT_FOUND;
+    uint64_t first = r->written > FAKE_CONSOLE_RING ? r->written - FAKE_CONSOLE_RING : 0;
+    uint64_t at = r->written;
+    for (uint32_t n = 0; at > first; at--)
+        if (at < r->written && r->ring[(at - 1) % FAKE_CONSOLE_RING] == '\n' && ++n == lines)
+            break;
+    *offset = at;
+    return ERR_OK;
+}
+
+enum err runtime_console_watch(struct runtime *rt, const struct unit_id *unit,
+                               void (*on_more)(void *ctx), void *ctx, struct console_watch **out)
+{
+    struct node *n = rt->node;
+    struct fake_run *r = run_of(n, unit);
+    if (!r)
+        return ERR_NOT_FOUND;
+    struct console_watch *w = calloc(1, sizeof *w);
+    CHECK(w);
+    *w = (struct console_watch){.next = n->watches, .run = r, .on_more = on_more, .ctx = ctx};
+    n->watches = w;
+    *out = w;
+    return ERR_OK;
+}
+
+static bool unlink_watch(struct node *n, struct console_watch *w)
+{
+    for (struct console_watch **at = &n->watches; *at; at = &(*at)->next) {
+        if (*at != w)
+            continue;
+        *at = w->next;
+        free(w);
+        return true;
+    }
+    return false;
+}
+
+static struct fake_mesh *the_mesh; /* a watch doesn't know its node */
+
+void runtime_console_unwatch(struct console_watch **w)
+{
+    for (uint32_t i = 0; i < the_mesh->count; i++)
+        if (unlink_watch(the_mesh->nodes[i], *w))
+            break;
+    *w = NULL;
+}
+
+struct fake_run *fake_run_find(struct fake_mesh *m, const char *app, uint16_t slot,
+                               struct node **at)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        for (struct fake_run *r = m->nodes[i]->runs; r; r = r->next)
+            if (r->alive && strcmp(r->app, app) == 0 && r->unit.slot == slot && !m->nodes[i]->cut) {
+                if (at)
+                    *at = m->nodes[i];
+                return r;
+            }
+    return NULL;
+}
+
+uint32_t fake_mesh_alive(const struct fake_mesh *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        for (const struct fake_run *r = m->nodes[i]->runs; r; r = r->next)
+            n += r->alive;
+    return n;
+}
+
+uint32_t fake_run_pid(const struct fake_run *r)
+{
+    return r->pid;
+}
+
+void fake_run_print(struct fake_run *r, const void *p, size_t len)
+{
+    const uint8_t *b = p;
+    for (size_t i = 0; i < len; i++)
+        r->ring[r->written++ % FAKE_CONSOLE_RING] = b[i];
+    later(r->node, LATER_CONSOLE, NULL, 0);
+}
+
+void fake_run_end(struct fake_run *r, enum end_cause cause, int32_t status)
+{
+    run_ended(r->node, &r->unit, cause, status);
+}
+
+/* ---- node.h -------------------------------------------------------------------------------- */
+
+uv_loop_t *node_loop(struct node *n)
+{
+    return n->mesh->loop;
+}
+
+struct engine *node_engine(struct node *n)
+{
+    return n->engine;
+}
+
+struct images *node_images(struct node *n)
+{
+    return n->images;
+}
+
+struct runtime *node_runtime(struct node *n)
+{
+    return &n->runtime;
+}
+
+struct streams *node_streams(struct node *n)
+{
+    return &n->streams;
+}
+
+const char *node_version(void)
+{
+    return "0.1.0-test";
+}
+
+uint64_t node_command(struct node *n, const struct command *c, node_reply_fn *on_reply, void *ctx)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+    CHECK(w);
+    *w = (struct waiting){.next = n->commands, .id = ++n->ids, .on_reply = on_reply, .ctx = ctx};
+    n->commands = w;
+    struct event ev = {.kind = EVENT_COMMAND, .id = w->id, .command = *c};
+    uint64_t id = w->id;
+    step(n, &ev);
+    return id;
+}
+
+void node_forget(struct node *n, uint64_t id)
+{
+    for (struct waiting **at = &n->commands; *at; at = &(*at)->next) {
+        if ((*at)->id != id)
+            continue;
+        struct waiting *w = *at;
+        *at = w->next;
+        free(w);
+        return;
+    }
+}
+
+uint32_t fake_node_commands(const struct node *n)
+{
+    uint32_t count = 0;
+    for (const struct waiting *w = n->commands; w; w = w->next)
+        count++;
+    return count;
+}
+
+void node_stop(struct node *n)
+{
+    n->stopped = true;
+}
+
+bool fake_node_stopped(const struct node *n)
+{
+    return n->stopped;
+}
+
+void fake_node_cut(struct node *n)
+{
+    n->cut = true;
+    for (struct channel *c = n->mesh->channels; c; c = c->next)
+        if (c->node == n || (c->peer && c->peer->node == n))
+            closed_later(c, ERR_IO);
+}
+
+void node_image_added(struct node *n, const struct hash *image, uint64_t size_bytes)
+{
+    struct event ev = {.kind = EVENT_IMAGE, .image = *image, .size_bytes = size_bytes};
+    step(n, &ev);
+}
+
+uint64_t node_events_last(const struct node *n)
+{
+    return n->events_last;
+}
+
+const struct node_event *node_events_next(const struct node *n, uint64_t from)
+{
+    uint64_t first = n->events_last > NODE_EVENTS_KEPT ? n->events_last - NODE_EVENTS_KEPT + 1 : 1;
+    from = from < first ? first : from;
+    return from <= n->events_last ? &n->events[(from - 1) % NODE_EVENTS_KEPT] : NULL;
+}
+
+void node_listen(struct node *n, struct node_listener *l)
+{
+    l->next = n->listeners;
+    n->listeners = l;
+}
+
+void node_unlisten(struct node *n, struct node_listener *l)
+{
+    for (struct node_listener **at = &n->listeners; *at; at = &(*at)->next) {
+        if (*at != l)
+            continue;
+        *at = l->next;
+        return;
+    }
+}
+
+/* ---- The mesh ------------------------------------------------------------------------------ */
+
+struct fake_mesh *fake_mesh_new(uv_loop_t *loop)
+{
+    struct fake_mesh *m = calloc(1, sizeof *m);
+    CHECK(m);
+    m->loop = loop;
+    m->queue_end = &m->queue;
+    CHECK(uv_timer_init(loop, &m->timer) == 0);
+    m->timer.data = m;
+    the_mesh = m;
+    return m;
+}
+
+struct node *fake_node_add(struct fake_mesh *m, const char *name, const char *dir,
+                           uint32_t memory_mib)
+{
+    struct node *n = calloc(1, sizeof *n);
+    struct effect *v = calloc(EFFECTS_SIZE, sizeof *v);
+    uint8_t *buffer = malloc(EFFECTS_BUFFER);
+    CHECK(n && v && buffer && m->count < FAKE_NODES_MAX);
+    n->mesh = m;
+    n->runtime.node = n->streams.node = n;
+    effects_init(&n->fx, v, EFFECTS_SIZE, buffer, EFFECTS_BUFFER);
+    fake_crypto_init(&n->crypto, m->count + 1, 1);
+    mem_init(&n->mem, 0);
+    CHECK(!images_open(&n->images, dir));
+    n->address = (struct address){
+        .ip = {[10] = 0xff, [11] = 0xff, 127, 0, 0, (uint8_t)(m->count + 1)}, .port = 7946};
+    n->cfg = engine_config_default();
+    snprintf(n->cfg.name, sizeof n->cfg.name, "%s", name);
+    n->cfg.boot = clock_ms(CLOCK_REALTIME);
+    n->cfg.address_count = 1;
+    n->cfg.addresses[0] = n->address;
+    n->cfg.capacity_mib = memory_mib;
+    n->cfg.lonely = m->count == 0;
+    n->cfg.boot_wait_ms = 500;
+    n->cfg.backoff_min_ms = 100;
+    n->cfg.sync_interval_ms = 100;
+    CHECK(!engine_new(&n->engine, &n->mem, &n->crypto.crypto, &n->cfg, m->count + 1,
+                      clock_ms(CLOCK_BOOTTIME), clock_ms(CLOCK_REALTIME)));
+    m->nodes[m->count++] = n;
+    struct event host = {.kind = EVENT_HOST, .host = {.targets = 1u << TARGET_VIRTIO}};
+    host.host.target_abi[TARGET_VIRTIO] = 1;
+    step(n, &host);
+    struct event join = {.kind = EVENT_JOIN, .address = m->nodes[0]->address};
+    if (m->count > 1)
+        step(n, &join);
+    arm(m);
+    return n;
+}
+
+static void node_free(struct node *n)
+{
+    while (n->runs) {
+        struct fake_run *r = n->runs;
+        n->runs = r->next;
+        free(r);
+    }
+    while (n->watches)
+        unlink_watch(n, n->watches);
+    while (n->commands)
+        node_forget(n, n->commands->id);
+    engine_free(n->engine);
+    images_close(n->images);
+    free(n->fx.v);
+    free(n->fx.buffer);
+    free(n);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+void fake_mesh_free(struct fake_mesh *m)
+{
+    m->closing = true;
+    while (m->channels)
+        channel_free(m, m->channels);
+    while (m->queue) {
+        struct later *l = m->queue;
+        m->queue = l->next;
+        free(l);
+    }
+    for (uint32_t i = 0; i < m->count; i++)
+        node_free(m->nodes[i]);
+    m->count = 0;
+    uv_close((uv_handle_t *)&m->timer, on_timer_closed);
+}
