@@ -14,7 +14,7 @@ enum {
     SEEN_SIZE = 2048,     /* marks of records that came lately; a power of two */
     TABLE_MIN = 64,       /* a power of two */
     HLC_BITS = 16,
-    TELL_SCAN_MAX = 64,   /* items looked at for one packet */
+    TELL_SCAN_MAX = 16,   /* items looked at for one packet */
     TELL_ROOM_MIN = 112   /* less than this fits no announcement, and hardly a record */
 };
 
@@ -25,6 +25,7 @@ struct item {
     uint32_t packet; /* the last one that it went out on */
     uint32_t bucket;
     uint8_t *bytes;
+    size_t size; /* of bytes: what a version before may have needed */
     struct item *kind_prev, *kind_next;
     struct item *group_prev, *group_next;
     struct item *bucket_prev, *bucket_next;
@@ -416,6 +417,14 @@ void replica_free(struct replica *r)
     mem_free(mem, r);
 }
 
+/* `rec` was decoded from `from`; now it is of the same bytes at `to`. */
+static void record_moved(struct record *rec, const uint8_t *from, const uint8_t *to)
+{
+    rec->body.p = to + (rec->body.p - from);
+    rec->signed_bytes.p = to + (rec->signed_bytes.p - from);
+    rec->bytes.p = to;
+}
+
 /* An item that is in no list yet, with its own copy of the bytes. */
 static enum err item_new(struct replica *r, const struct record *rec, const struct hash *h,
                          struct item **out)
@@ -429,8 +438,9 @@ static enum err item_new(struct replica *r, const struct record *rec, const stru
         mem_free(mem, it);
         return ERR_NOMEM;
     }
-    enum err err = record_decode(it->bytes, rec->bytes.len, &it->entry.record);
-    CHECK(!err);
+    it->size = rec->bytes.len;
+    it->entry.record = *rec;
+    record_moved(&it->entry.record, rec->bytes.p, it->bytes);
     it->entry.hash = *h;
     it->bucket = bucket_of(&rec->key);
     *out = it;
@@ -457,16 +467,31 @@ static enum err item_insert(struct replica *r, struct item *it)
     return ERR_OK;
 }
 
-/* The new version takes the old one's place in every list: only contents change hands. */
-static void item_replace(struct replica *r, struct item *held, struct item *fresh)
+/* Room for `len` bytes, so that item_replace can't fail; what is held moves there. */
+static enum err item_room(struct replica *r, struct item *held, size_t len)
 {
-    struct mem *mem = r->mem;
+    if (len <= held->size)
+        return ERR_OK;
+    uint8_t *grown = mem_alloc(r->mem, len);
+    if (!grown)
+        return ERR_NOMEM;
+    memcpy(grown, held->bytes, held->entry.record.bytes.len);
+    record_moved(&held->entry.record, held->bytes, grown);
+    mem_free(r->mem, held->bytes);
+    held->bytes = grown;
+    held->size = len;
+    return ERR_OK;
+}
+
+/* The new version takes the old one's place in every list, and its memory. */
+static void item_replace(struct replica *r, struct item *held, const struct record *rec, const struct hash *h)
+{
     digest_flip(r, held);
-    mem_free(mem, held->bytes);
-    held->bytes = fresh->bytes;
-    held->entry = fresh->entry;
+    memcpy(held->bytes, rec->bytes.p, rec->bytes.len);
+    held->entry.record = *rec;
+    record_moved(&held->entry.record, rec->bytes.p, held->bytes);
+    held->entry.hash = *h;
     digest_flip(r, held);
-    mem_free(mem, fresh);
 }
 
 /* ---- Merging --------------------------------------------------------------------------------------- */
@@ -539,6 +564,15 @@ static bool app_deleted(const struct replica *r, const struct record_key *key)
     return item_find(r, &deleted) != NULL;
 }
 
+static void removals_drop(struct replica *r, struct removed *list)
+{
+    while (list) {
+        struct removed *x = list;
+        list = x->next;
+        mem_free(r->mem, x);
+    }
+}
+
 /* Memory for noting every record of the app that goes, taken before anything changes. */
 static enum err removals_reserve(struct replica *r, const struct group *a, struct removed **out)
 {
@@ -549,11 +583,7 @@ static enum err removals_reserve(struct replica *r, const struct group *a, struc
             continue;
         struct removed *x = mem_alloc(mem, sizeof *x);
         if (!x) {
-            while (list) {
-                x = list;
-                list = x->next;
-                mem_free(mem, x);
-            }
+            removals_drop(r, list);
             return ERR_NOMEM;
         }
         x->key = it->entry.record.key;
@@ -677,17 +707,38 @@ static enum err merge_stale(struct replica *r, const struct record *rec, const s
     return ERR_OK;
 }
 
+/* One whose key is new here. On error nothing changed. */
+static enum err merge_new(struct replica *r, const struct record *rec, const struct hash *h, struct item **now)
+{
+    struct removed *removals = NULL;
+    enum err err = item_new(r, rec, h, now);
+    if (err)
+        return err;
+    if (rec->key.kind == RECORD_DELETED) {
+        const struct uid uid = record_key_uid(&rec->key);
+        err = removals_reserve(r, group_find(r->apps, &uid), &removals);
+    }
+    if (!err)
+        err = item_insert(r, *now);
+    if (!err) {
+        removals_do(r, removals);
+        return ERR_OK;
+    }
+    removals_drop(r, removals);
+    mem_free(r->mem, (*now)->bytes);
+    mem_free(r->mem, *now);
+    return err;
+}
+
 static enum err merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
                       enum replica_spread spread, struct merged *out)
 {
     struct record rec;
     struct hash h;
-    struct item *fresh;
-    struct removed *removals = NULL;
     enum err err = record_decode(bytes, len, &rec);
     if (err)
         return err;
-    struct item *held = item_find(r, &rec.key);
+    struct item *held = item_find(r, &rec.key), *now = held;
     if (held && plainly_stale(&rec, &held->entry.record))
         return ERR_STALE;
     r->crypto->hash(bytes, len, &h);
@@ -699,34 +750,15 @@ static enum err merge(struct replica *r, const void *bytes, size_t len, uint64_t
         return ERR_FULL;
     err = checked(r, &rec, &h, wall_ms, spread);
     if (!err)
-        err = item_new(r, &rec, &h, &fresh);
+        err = held ? item_room(r, held, len) : merge_new(r, &rec, &h, &now);
     if (err)
         return err;
-    if (rec.key.kind == RECORD_DELETED && !held) {
-        const struct uid uid = record_key_uid(&rec.key);
-        err = removals_reserve(r, group_find(r->apps, &uid), &removals);
-    }
-    if (!err && !held)
-        err = item_insert(r, fresh);
-    if (err) {
-        while (removals) {
-            struct removed *x = removals;
-            removals = x->next;
-            mem_free(r->mem, x);
-        }
-        mem_free(r->mem, fresh->bytes);
-        mem_free(r->mem, fresh);
-        return err;
-    }
     clock_see(r, &rec);
-    if (held) {
-        if (rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
-            history_keep(r, &held->entry.record, spread, out);
-        item_replace(r, held, fresh);
-    }
-    struct item *now = held ? held : fresh;
+    if (held && rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
+        history_keep(r, &held->entry.record, spread, out);
+    if (held)
+        item_replace(r, held, &rec, &h);
     now->entry.held = spread == REPLICA_HELD;
-    removals_do(r, removals);
     if (spread == REPLICA_SPREAD)
         news_add(r, now, 0);
     else

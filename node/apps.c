@@ -201,6 +201,36 @@ static void unit_visit(void *ctx, const struct entry *entry)
         *best = c;
 }
 
+bool slot_at_rest(const struct app *a, const struct slot_claim *c)
+{
+    return (c->state == UNIT_DONE || c->state == UNIT_FAILED) &&
+           version_equal(c->spec, a->spec_version);
+}
+
+static void account(struct engine *e, struct account *at, node_id node, uint32_t mib)
+{
+    if (at->claimed_mib)
+        *at->claimed_mib -= at->mib;
+    struct peer *p = node && mib ? peer_find(e, node) : NULL;
+    at->claimed_mib = p ? &p->claimed_mib : node == e->crypto->node ? &e->self_claimed_mib : NULL;
+    at->mib = mib;
+    if (at->claimed_mib)
+        *at->claimed_mib += mib;
+}
+
+/* The same host counts once. Whether it lives doesn't matter: nothing is offered to one that doesn't. */
+void slot_account(struct engine *e, const struct app *a, struct slot *s)
+{
+    bool gone = a->deleted || !a->has_spec;
+    bool real = s->real.owner && !s->real.released && !slot_at_rest(a, &s->real);
+    node_id first = real ? s->real.owner : 0;
+    node_id second = s->surrogate.owner == first ? 0 : s->surrogate.owner;
+    node_id third = s->offer.to == first || s->offer.to == second ? 0 : s->offer.to;
+    account(e, &s->accounts[0], first, gone ? 0 : a->memory_mib);
+    account(e, &s->accounts[1], second, gone ? 0 : a->memory_mib);
+    account(e, &s->accounts[2], third, gone ? 0 : a->memory_mib);
+}
+
 static void slots_refresh(struct engine *e, struct app *a)
 {
     a->surrogates = false;
@@ -210,6 +240,8 @@ static void slots_refresh(struct engine *e, struct app *a)
     }
     struct refresh r = {.e = e, .app = a};
     replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
+    for (uint32_t i = 0; i < a->slot_count; i++)
+        slot_account(e, a, &a->slots[i]);
 }
 
 /* One claim is new, and all others are as they were. False: that doesn't tell who has the slot now, since the
@@ -253,7 +285,9 @@ void apps_on_unit(struct engine *e, const struct entry *entry)
     a->ours |= c.owner == e->crypto->node;
     if (c.released || slot_at_rest(a, &c))
         planner_room(e);
-    if (!slot_take(a, slot, &c))
+    if (slot_take(a, slot, &c))
+        slot_account(e, a, &a->slots[slot]);
+    else
         a->slots_dirty = true;
 }
 
@@ -307,17 +341,12 @@ void apps_refresh(struct engine *e)
             if (had && strcmp(name, a->name) != 0)
                 name_resolve(e, name);
             name_resolve(e, a->name);
+            planner_copies_soon(e);
         }
         planner_app(e, a);
         if (a->ours || was_ours)
             units_dirty(e);
     }
-}
-
-bool slot_at_rest(const struct app *a, const struct slot_claim *c)
-{
-    return (c->state == UNIT_DONE || c->state == UNIT_FAILED) &&
-           version_equal(c->spec, a->spec_version);
 }
 
 static bool owner_live(const struct engine *e, struct slot_claim *c)

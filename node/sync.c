@@ -157,9 +157,14 @@ void sync_on_join(struct engine *e, const struct address *a)
     e->joins[e->join_count++] = (struct join){.address = *a, .next_ms = e->now};
 }
 
-void sync_hello_address(struct engine *e, const struct address *a)
+/* Whoever lives at an address of --join needs no hello: probes and gossip reach it. */
+static bool lives_there(const struct engine *e, const struct address *a)
 {
-    (void)hello(e, 0, a);
+    size_t i = 0;
+    for (const struct member *m; (m = swim_next(e->swim, &i));)
+        if (m->state == MEMBER_ALIVE && address_equal(a, &m->address))
+            return true;
+    return false;
 }
 
 static bool exchange(struct engine *e, node_id node)
@@ -678,7 +683,8 @@ void sync_tick(struct engine *e)
         if (e->now < j->next_ms)
             continue;
         j->next_ms = e->now + (e->synced ? HELLO_IDLE_MS : HELLO_RETRY_MS);
-        sync_hello_address(e, &j->address);
+        if (!e->synced || !lives_there(e, &j->address))
+            (void)hello(e, 0, &j->address);
     }
     if (e->disk_members > 0 && !e->synced && e->now >= e->disk_hello_ms)
         hello_from_disk(e);

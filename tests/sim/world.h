@@ -97,6 +97,7 @@ struct world {
     uint32_t host_count;
     struct event_node **heap;
     size_t heap_count, heap_size;
+    struct event_node *spare;
     struct effects fx;
     struct totals total;
     uint64_t trace_hash;
