@@ -1,8 +1,9 @@
-/* console-watch RUN…: a line each time that a run's console gets its first bytes:
+/* console-watch TEXT RUN…: a line each time that a run's console has TEXT in it for the first time:
  *
  *   MILLISECONDS RUN UNIT          CLOCK_BOOTTIME, the folder as given, UID.SLOT.EPOCH
  *
- * By inotify, so that a benchmark sees guests speak without asking anybody in the mesh. */
+ * By inotify, so that a benchmark sees guests speak without asking anybody in the mesh. What a
+ * firmware says before the guest has come does not count: hence TEXT. */
 #define _GNU_SOURCE
 #include "node/runtime/shim_protocol.h"
 
@@ -22,18 +23,21 @@ static struct watch {
     char unit[NAME_MAX + 1]; /* "": the units folder itself */
 } watches[WATCHES_MAX];
 
+static const char *text;
+
 static void look(int fd, int wd)
 {
     char path[PATH_MAX + 64];
-    uint8_t header[SHIM_CONSOLE_HEADER];
+    static uint8_t bytes[SHIM_CONSOLE_HEADER + 4096]; /* a guest speaks first at its beginning */
     struct shim_console c;
     struct watch *w = &watches[wd];
     snprintf(path, sizeof path, "%s/units/%s/console", w->run, w->unit);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return;
-    if (read(file, header, sizeof header) == (ssize_t)sizeof header &&
-        shim_console_decode(header, sizeof header, &c) && c.written > 0) {
+    ssize_t n = read(file, bytes, sizeof bytes);
+    if (n > SHIM_CONSOLE_HEADER && shim_console_decode(bytes, SHIM_CONSOLE_HEADER, &c) &&
+        memmem(bytes, (size_t)n, text, strlen(text)) != NULL) {
         struct timespec t;
         clock_gettime(CLOCK_BOOTTIME, &t);
         printf("%lld %s %s\n", (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000, w->run, w->unit);
@@ -59,11 +63,12 @@ static void unit_add(int fd, const char *run, const char *unit)
 int main(int argc, char **argv)
 {
     int fd = inotify_init1(IN_CLOEXEC);
-    if (fd < 0 || argc < 2) {
-        fprintf(stderr, "usage: console-watch RUN…\n");
+    if (fd < 0 || argc < 3) {
+        fprintf(stderr, "usage: console-watch TEXT RUN…\n");
         return 2;
     }
-    for (int i = 1; i < argc; i++) {
+    text = argv[1];
+    for (int i = 2; i < argc; i++) {
         char path[PATH_MAX + 64];
         snprintf(path, sizeof path, "%s/units", argv[i]);
         int wd = inotify_add_watch(fd, path, IN_CREATE | IN_ONLYDIR);
