@@ -22,7 +22,7 @@ struct crypto {
 
     /* The key for packets from `from` to `to` (one of them is us; `peer_x25519` is the other's):
      * BLAKE2b(mesh key, X25519 ‖ id from ‖ id to ‖ label). Expensive (50 µs): the caller caches it.
-     * ERR_NOT_FOUND: no mesh key of that id. */
+     * ERR_NOT_FOUND: no mesh key of that id. ERR_AUTH: the peer's X25519 key is of low order. */
     enum err (*pair_key)(void *ctx, const uint8_t key_id[static KEY_ID_SIZE],
                          const uint8_t peer_x25519[static 32], node_id from, node_id to,
                          uint8_t key[static SEAL_KEY_SIZE]);
@@ -35,7 +35,8 @@ struct crypto {
                      const uint8_t nonce[static SEAL_NONCE_SIZE], const void *ad, size_t ad_len,
                      const uint8_t *in, size_t len, void *out);
 
-    /* Ed25519 over label ‖ message, by our node key; and anyone's checked (100 µs: remember by hash). */
+    /* Ed25519 over label ‖ message, by our node key; and anyone's checked (100 µs: remember by hash).
+     * ERR_TOO_LARGE: more than RECORD_BYTES_MAX + 64 bytes, label and message. ERR_AUTH: not by that key. */
     enum err (*sign)(void *ctx, const char *label, const void *p, size_t len,
                      uint8_t signature[static SIGNATURE_SIZE]);
     enum err (*verify)(void *ctx, const uint8_t public_key[static PUBLIC_KEY_SIZE], const char *label,

@@ -183,8 +183,8 @@ enum err tail_next(struct cursor *c, struct tail_item *out)
 
 static struct slice digests_decode(struct cursor *c)
 {
-    struct slice d = cursor_bin(c, REPLICA_DIGESTS_SIZE);
-    if (!c->err && d.len != REPLICA_DIGESTS_SIZE)
+    struct slice d = cursor_bin(c, REPLICA_DIGESTS_MAX);
+    if (!c->err && !replica_digests_size_ok(d.len))
         cursor_fail(c, ERR_INVALID);
     return d;
 }
@@ -266,19 +266,18 @@ static void call_head(struct pack *k, uint32_t fields, enum call_type type)
     pack_uint(k, type);
 }
 
-void call_hello_encode(struct pack *k, struct slice record, uint64_t your_boot,
-                       const uint8_t digests[static REPLICA_DIGESTS_SIZE])
+void call_hello_encode(struct pack *k, struct slice record, uint64_t your_boot, struct slice digests)
 {
     call_head(k, 4, CALL_HELLO);
     pack_bin(k, record.p, record.len);
     pack_uint(k, your_boot);
-    pack_bin(k, digests, REPLICA_DIGESTS_SIZE);
+    pack_bin(k, digests.p, digests.len);
 }
 
-void call_sync_encode(struct pack *k, const uint8_t digests[static REPLICA_DIGESTS_SIZE])
+void call_sync_encode(struct pack *k, struct slice digests)
 {
     call_head(k, 2, CALL_SYNC);
-    pack_bin(k, digests, REPLICA_DIGESTS_SIZE);
+    pack_bin(k, digests.p, digests.len);
 }
 
 void call_push_encode(struct pack *k, const struct slice *records, uint32_t count)
@@ -335,7 +334,7 @@ void answer_encode(struct pack *k, const struct answer_parts *a)
     pack_str(k, a->text ? a->text : "");
     pack_uint(k, a->min_boot);
     pack_uint(k, a->more);
-    pack_bin(k, a->digests, a->digests ? REPLICA_DIGESTS_SIZE : 0);
+    pack_bin(k, a->digests.p, a->digests.len);
     records_encode(k, a->records, a->record_count);
     pack_array(k, a->accusation_count);
     for (uint32_t i = 0; i < a->accusation_count; i++)
@@ -354,12 +353,12 @@ enum err answer_decode(const void *p, size_t len, struct answer *out)
     cursor_text(&c, a.text, sizeof a.text);
     a.min_boot = cursor_uint(&c, UINT64_MAX);
     a.more = (uint32_t)cursor_uint(&c, 1);
-    a.digests = cursor_bin(&c, REPLICA_DIGESTS_SIZE);
+    a.digests = cursor_bin(&c, REPLICA_DIGESTS_MAX);
     list_decode(&c, &a.records, &a.record_count);
     list_decode(&c, &a.accusations, &a.accusation_count);
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
-    if (!err && a.digests.len != 0 && a.digests.len != REPLICA_DIGESTS_SIZE)
+    if (!err && a.digests.len != 0 && !replica_digests_size_ok(a.digests.len))
         err = ERR_INVALID;
     if (!err)
         *out = a;

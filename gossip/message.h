@@ -83,7 +83,7 @@ struct call { /* any call, decoded; slices borrowed */
     enum call_type type;
     struct slice record;  /* HELLO: the caller's node record */
     uint64_t your_boot;   /* HELLO: the receiver's boot as the caller knows it; 0: unknown */
-    struct slice digests; /* HELLO, SYNC: REPLICA_DIGESTS_SIZE bytes */
+    struct slice digests; /* HELLO, SYNC: as replica_digests gives them */
     struct cursor list;   /* PUSH, KEEP: list_count bins, each a record; PULL: each a packed key [kind, bin] */
     uint32_t list_count;
     struct hash images[TARGET_COUNT]; /* KEEP */
@@ -94,9 +94,8 @@ struct call { /* any call, decoded; slices borrowed */
 enum err call_decode(const void *p, size_t len, struct call *out) MUST_USE;
 
 /* Encoders write what call_decode and answer_decode read. */
-void call_hello_encode(struct pack *k, struct slice record, uint64_t your_boot,
-                       const uint8_t digests[static REPLICA_DIGESTS_SIZE]);
-void call_sync_encode(struct pack *k, const uint8_t digests[static REPLICA_DIGESTS_SIZE]);
+void call_hello_encode(struct pack *k, struct slice record, uint64_t your_boot, struct slice digests);
+void call_sync_encode(struct pack *k, struct slice digests);
 void call_push_encode(struct pack *k, const struct slice *records, uint32_t count);
 void call_pull_encode(struct pack *k, const struct record_key *keys, uint32_t count);
 void call_keep_encode(struct pack *k, const struct slice *records, uint32_t count,
@@ -121,7 +120,7 @@ struct answer_parts {
     const char *text;
     uint64_t min_boot;
     uint32_t more;
-    const uint8_t *digests; /* NULL: none */
+    struct slice digests; /* empty: none */
     const struct slice *records;
     uint32_t record_count;
     const struct accusation *const *accusations;

@@ -1,6 +1,8 @@
 /* Every offset of the header is written down here once; docs/protocol.md draws the same numbers. */
 #include "gossip/packet.h"
 
+#include "store/base/bytes.h"
+
 #include <string.h>
 
 enum {
@@ -18,20 +20,6 @@ _Static_assert(AT_KEY_ID + KEY_ID_SIZE == AT_SENDER, "header layout");
 _Static_assert(AT_SENDER + SEAL_NONCE_SIZE == PACKET_HEADER_SIZE, "the nonce is the header's end");
 _Static_assert(PACKET_PAYLOAD_MAX == 1184, "what docs/protocol.md says");
 
-static void put_u64(uint8_t *p, uint64_t v)
-{
-    for (unsigned i = 0; i < 8; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 enum err packet_header_decode(const void *packet, size_t len, struct packet_header *out)
 {
     const uint8_t *p = packet;
@@ -43,17 +31,17 @@ enum err packet_header_decode(const void *packet, size_t len, struct packet_head
         return ERR_UNSUPPORTED;
     out->type = p[AT_TYPE];
     memcpy(out->key_id, p + AT_KEY_ID, KEY_ID_SIZE);
-    out->sender = get_u64(p + AT_SENDER);
-    out->boot = get_u64(p + AT_BOOT);
-    out->counter = get_u64(p + AT_COUNTER);
+    out->sender = bytes_get64(p + AT_SENDER);
+    out->boot = bytes_get64(p + AT_BOOT);
+    out->counter = bytes_get64(p + AT_COUNTER);
     return ERR_OK;
 }
 
 static void ad_make(uint8_t ad[static AD_SIZE], const uint8_t *header, node_id to, uint64_t to_boot)
 {
     memcpy(ad, header, PACKET_HEADER_SIZE);
-    put_u64(ad + PACKET_HEADER_SIZE, to);
-    put_u64(ad + PACKET_HEADER_SIZE + 8, to_boot);
+    bytes_put64(ad + PACKET_HEADER_SIZE, to);
+    bytes_put64(ad + PACKET_HEADER_SIZE + 8, to_boot);
 }
 
 enum err packet_seal(const struct crypto *c, const uint8_t key[static SEAL_KEY_SIZE],
@@ -66,9 +54,9 @@ enum err packet_seal(const struct crypto *c, const uint8_t key[static SEAL_KEY_S
     out[AT_VERSION] = PACKET_VERSION;
     out[AT_TYPE] = h->type;
     memcpy(out + AT_KEY_ID, h->key_id, KEY_ID_SIZE);
-    put_u64(out + AT_SENDER, h->sender);
-    put_u64(out + AT_BOOT, h->boot);
-    put_u64(out + AT_COUNTER, h->counter);
+    bytes_put64(out + AT_SENDER, h->sender);
+    bytes_put64(out + AT_BOOT, h->boot);
+    bytes_put64(out + AT_COUNTER, h->counter);
     uint8_t ad[AD_SIZE];
     ad_make(ad, out, to, to_boot);
     c->seal(key, out + AT_SENDER, ad, sizeof ad, payload, len, out + PACKET_HEADER_SIZE);

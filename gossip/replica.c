@@ -4,28 +4,32 @@
 #include "gossip/replica.h"
 
 #include "gossip/limits.h"
+#include "store/base/bytes.h"
 
 #include <stddef.h>
 #include <string.h>
 
 enum {
     VERIFIED_SIZE = 1024, /* hashes of records whose signature verified; a power of two */
+    SEEN_SIZE = 2048,     /* marks of records that came lately; a power of two */
     TABLE_MIN = 64,       /* a power of two */
     HLC_BITS = 16,
-    TELL_SCAN_MAX = 64    /* items looked at for one packet */
+    TELL_SCAN_MAX = 16,   /* items looked at for one packet */
+    TELL_ROOM_MIN = 112   /* less than this fits no announcement, and hardly a record */
 };
 
 struct item {
-    struct entry entry;
-    uint8_t *bytes;
-    struct item *kind_prev, *kind_next;
-    struct item *group_prev, *group_next;
-    struct item *bucket_prev, *bucket_next;
     struct item *news_prev, *news_next; /* in the queue of its `told` */
     bool news;
     uint8_t told;
     uint32_t packet; /* the last one that it went out on */
     uint32_t bucket;
+    uint8_t *bytes;
+    size_t size; /* of bytes: what a version before may have needed */
+    struct item *kind_prev, *kind_next;
+    struct item *group_prev, *group_next;
+    struct item *bucket_prev, *bucket_next;
+    struct entry entry;
 };
 
 struct cell { /* of the table by key: open addressing, linear probing, at most 3/4 full */
@@ -55,12 +59,16 @@ struct replica {
     struct group *apps, *images;
     struct item *buckets[REPLICA_BUCKETS];
     uint64_t digests[REPLICA_BUCKETS];
+    uint64_t root;
     struct item *news_first[TOLD_MAX + 1], *news_last[TOLD_MAX + 1];
     uint32_t news_count;
     uint32_t packet;
     struct removed *removed;
     uint64_t clock;
     struct hash verified[VERIFIED_SIZE];
+    struct mark {
+        uint64_t low, high;
+    } seen[SEEN_SIZE];
 };
 
 struct replica_config replica_config_default(void)
@@ -174,15 +182,21 @@ static unsigned bucket_of(const struct record_key *k)
 
 static uint64_t hash_word(const struct hash *h)
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v |= (uint64_t)h->b[i] << (8 * i);
-    return v;
+    return bytes_get64(h->b);
+}
+
+/* What a bucket adds to the root: nothing while it is empty. */
+static uint64_t root_share(const struct replica *r, unsigned bucket)
+{
+    uint64_t salt = (bucket + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    return mix64(r->digests[bucket] ^ salt) - mix64(salt);
 }
 
 static void digest_flip(struct replica *r, const struct item *it)
 {
+    r->root -= root_share(r, it->bucket);
     r->digests[it->bucket] ^= hash_word(&it->entry.hash);
+    r->root += root_share(r, it->bucket);
 }
 
 /* ---- What to tell: a queue for each number of times that it was told ------------------------------- */
@@ -327,6 +341,9 @@ bool replica_item_encode(const struct entry *e, struct pack *k)
 static bool tell(const struct item *it, struct pack *k, size_t room)
 {
     struct pack part;
+    size_t len = it->entry.record.bytes.len;
+    if (len <= REPLICA_INLINE_MAX && len > room)
+        return false;
     pack_init(&part, k->p + k->len, room < k->size - k->len ? room : k->size - k->len);
     if (!replica_item_encode(&it->entry, &part) && !part.err)
         announce(it, &part);
@@ -344,9 +361,12 @@ uint32_t replica_piggyback(struct replica *r, uint32_t members, struct pack *k, 
     for (uint32_t told = 0; told < limit && told <= TOLD_MAX; told++) {
         struct item *next;
         for (struct item *it = r->news_first[told]; it && looked < TELL_SCAN_MAX; it = next) {
+            size_t left = room - (k->len - from);
+            if (left < TELL_ROOM_MIN)
+                return count;
             next = it->news_next;
             looked++;
-            if (it->packet == r->packet || !tell(it, k, room - (k->len - from)))
+            if (it->packet == r->packet || !tell(it, k, left))
                 continue;
             count++;
             it->packet = r->packet;
@@ -355,8 +375,6 @@ uint32_t replica_piggyback(struct replica *r, uint32_t members, struct pack *k, 
             else
                 news_add(r, it, told + 1);
         }
-        if (count > 0 && room - (k->len - from) < REPLICA_INLINE_MAX / 4)
-            break;
     }
     return count;
 }
@@ -399,6 +417,14 @@ void replica_free(struct replica *r)
     mem_free(mem, r);
 }
 
+/* `rec` was decoded from `from`; now it is of the same bytes at `to`. */
+static void record_moved(struct record *rec, const uint8_t *from, const uint8_t *to)
+{
+    rec->body.p = to + (rec->body.p - from);
+    rec->signed_bytes.p = to + (rec->signed_bytes.p - from);
+    rec->bytes.p = to;
+}
+
 /* An item that is in no list yet, with its own copy of the bytes. */
 static enum err item_new(struct replica *r, const struct record *rec, const struct hash *h,
                          struct item **out)
@@ -412,8 +438,9 @@ static enum err item_new(struct replica *r, const struct record *rec, const stru
         mem_free(mem, it);
         return ERR_NOMEM;
     }
-    enum err err = record_decode(it->bytes, rec->bytes.len, &it->entry.record);
-    CHECK(!err);
+    it->size = rec->bytes.len;
+    it->entry.record = *rec;
+    record_moved(&it->entry.record, rec->bytes.p, it->bytes);
     it->entry.hash = *h;
     it->bucket = bucket_of(&rec->key);
     *out = it;
@@ -440,16 +467,31 @@ static enum err item_insert(struct replica *r, struct item *it)
     return ERR_OK;
 }
 
-/* The new version takes the old one's place in every list: only contents change hands. */
-static void item_replace(struct replica *r, struct item *held, struct item *fresh)
+/* Room for `len` bytes, so that item_replace can't fail; what is held moves there. */
+static enum err item_room(struct replica *r, struct item *held, size_t len)
 {
-    struct mem *mem = r->mem;
+    if (len <= held->size)
+        return ERR_OK;
+    uint8_t *grown = mem_alloc(r->mem, len);
+    if (!grown)
+        return ERR_NOMEM;
+    memcpy(grown, held->bytes, held->entry.record.bytes.len);
+    record_moved(&held->entry.record, held->bytes, grown);
+    mem_free(r->mem, held->bytes);
+    held->bytes = grown;
+    held->size = len;
+    return ERR_OK;
+}
+
+/* The new version takes the old one's place in every list, and its memory. */
+static void item_replace(struct replica *r, struct item *held, const struct record *rec, const struct hash *h)
+{
     digest_flip(r, held);
-    mem_free(mem, held->bytes);
-    held->bytes = fresh->bytes;
-    held->entry = fresh->entry;
+    memcpy(held->bytes, rec->bytes.p, rec->bytes.len);
+    held->entry.record = *rec;
+    record_moved(&held->entry.record, rec->bytes.p, held->bytes);
+    held->entry.hash = *h;
     digest_flip(r, held);
-    mem_free(mem, fresh);
 }
 
 /* ---- Merging --------------------------------------------------------------------------------------- */
@@ -522,6 +564,15 @@ static bool app_deleted(const struct replica *r, const struct record_key *key)
     return item_find(r, &deleted) != NULL;
 }
 
+static void removals_drop(struct replica *r, struct removed *list)
+{
+    while (list) {
+        struct removed *x = list;
+        list = x->next;
+        mem_free(r->mem, x);
+    }
+}
+
 /* Memory for noting every record of the app that goes, taken before anything changes. */
 static enum err removals_reserve(struct replica *r, const struct group *a, struct removed **out)
 {
@@ -532,11 +583,7 @@ static enum err removals_reserve(struct replica *r, const struct group *a, struc
             continue;
         struct removed *x = mem_alloc(mem, sizeof *x);
         if (!x) {
-            while (list) {
-                x = list;
-                list = x->next;
-                mem_free(mem, x);
-            }
+            removals_drop(r, list);
             return ERR_NOMEM;
         }
         x->key = it->entry.record.key;
@@ -611,6 +658,24 @@ static void history_keep(struct replica *r, const struct record *lost, enum repl
     out->history = rec.key;
 }
 
+/* News comes a dozen times over. What came lately is known by the end of its signature, before it is decoded: whoever
+ * makes another record with the same end gains nothing but that this one isn't passed on. The first bytes tell a spec
+ * from its history, which carries the same signature. */
+static struct mark mark_of(const uint8_t *bytes, size_t len)
+{
+    struct mark m;
+    memcpy(&m.low, bytes + len - 16, 8);
+    memcpy(&m.high, bytes + len - 8, 8);
+    m.high ^= (uint64_t)len << 8 | bytes[1];
+    return m;
+}
+
+static bool seen_before(const struct replica *r, const struct mark *m)
+{
+    const struct mark *seen = &r->seen[mix64(m->low) % SEEN_SIZE];
+    return seen->low == m->low && seen->high == m->high;
+}
+
 static void clock_see(struct replica *r, const struct record *rec)
 {
     if (hybrid(rec->key.kind) && rec->version.clock > r->clock)
@@ -642,18 +707,38 @@ static enum err merge_stale(struct replica *r, const struct record *rec, const s
     return ERR_OK;
 }
 
-enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
-                       enum replica_spread spread, struct merged *out)
+/* One whose key is new here. On error nothing changed. */
+static enum err merge_new(struct replica *r, const struct record *rec, const struct hash *h, struct item **now)
+{
+    struct removed *removals = NULL;
+    enum err err = item_new(r, rec, h, now);
+    if (err)
+        return err;
+    if (rec->key.kind == RECORD_DELETED) {
+        const struct uid uid = record_key_uid(&rec->key);
+        err = removals_reserve(r, group_find(r->apps, &uid), &removals);
+    }
+    if (!err)
+        err = item_insert(r, *now);
+    if (!err) {
+        removals_do(r, removals);
+        return ERR_OK;
+    }
+    removals_drop(r, removals);
+    mem_free(r->mem, (*now)->bytes);
+    mem_free(r->mem, *now);
+    return err;
+}
+
+static enum err merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
+                      enum replica_spread spread, struct merged *out)
 {
     struct record rec;
     struct hash h;
-    struct item *fresh;
-    struct removed *removals = NULL;
-    *out = (struct merged){0};
     enum err err = record_decode(bytes, len, &rec);
     if (err)
         return err;
-    struct item *held = item_find(r, &rec.key);
+    struct item *held = item_find(r, &rec.key), *now = held;
     if (held && plainly_stale(&rec, &held->entry.record))
         return ERR_STALE;
     r->crypto->hash(bytes, len, &h);
@@ -665,34 +750,15 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
         return ERR_FULL;
     err = checked(r, &rec, &h, wall_ms, spread);
     if (!err)
-        err = item_new(r, &rec, &h, &fresh);
+        err = held ? item_room(r, held, len) : merge_new(r, &rec, &h, &now);
     if (err)
         return err;
-    if (rec.key.kind == RECORD_DELETED && !held) {
-        const struct uid uid = record_key_uid(&rec.key);
-        err = removals_reserve(r, group_find(r->apps, &uid), &removals);
-    }
-    if (!err && !held)
-        err = item_insert(r, fresh);
-    if (err) {
-        while (removals) {
-            struct removed *x = removals;
-            removals = x->next;
-            mem_free(r->mem, x);
-        }
-        mem_free(r->mem, fresh->bytes);
-        mem_free(r->mem, fresh);
-        return err;
-    }
     clock_see(r, &rec);
-    if (held) {
-        if (rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
-            history_keep(r, &held->entry.record, spread, out);
-        item_replace(r, held, fresh);
-    }
-    struct item *now = held ? held : fresh;
+    if (held && rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
+        history_keep(r, &held->entry.record, spread, out);
+    if (held)
+        item_replace(r, held, &rec, &h);
     now->entry.held = spread == REPLICA_HELD;
-    removals_do(r, removals);
     if (spread == REPLICA_SPREAD)
         news_add(r, now, 0);
     else
@@ -703,11 +769,30 @@ enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_
     return ERR_OK;
 }
 
+enum err replica_merge(struct replica *r, const void *bytes, size_t len, uint64_t wall_ms,
+                       enum replica_spread spread, struct merged *out)
+{
+    *out = (struct merged){0};
+    if (spread != REPLICA_SPREAD || len < SIGNATURE_SIZE)
+        return merge(r, bytes, len, wall_ms, spread, out);
+    const struct mark m = mark_of(bytes, len);
+    if (seen_before(r, &m))
+        return ERR_STALE;
+    enum err err = merge(r, bytes, len, wall_ms, spread, out);
+    if (!err || err == ERR_STALE)
+        r->seen[mix64(m.low) % SEEN_SIZE] = m;
+    return err;
+}
+
 void replica_drop(struct replica *r, const struct record_key *key)
 {
     struct item *it = item_find(r, key);
-    if (it)
-        item_remove(r, it);
+    if (!it)
+        return;
+    const struct mark m = mark_of(it->bytes, it->entry.record.bytes.len);
+    if (seen_before(r, &m)) /* should it come again, it is new */
+        r->seen[mix64(m.low) % SEEN_SIZE] = (struct mark){0};
+    item_remove(r, it);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------------- */
@@ -778,30 +863,44 @@ bool replica_wants(const struct replica *r, const struct announcement *a)
 
 uint64_t replica_root(const struct replica *r)
 {
-    uint64_t root = 0;
-    for (unsigned i = 0; i < REPLICA_BUCKETS; i++)
-        root = mix64(root ^ r->digests[i]) + i;
-    return root;
+    return r->root;
 }
 
-void replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_SIZE])
+/* One bucket of n, folded out of ours. */
+static uint64_t digest_of(const struct replica *r, size_t n, size_t bucket)
 {
-    for (unsigned i = 0; i < REPLICA_BUCKETS; i++)
-        for (unsigned j = 0; j < 8; j++)
-            out[8 * i + j] = (uint8_t)(r->digests[i] >> (8 * j));
+    uint64_t digest = 0;
+    for (size_t i = bucket; i < REPLICA_BUCKETS; i += n)
+        digest ^= r->digests[i];
+    return digest;
 }
 
-void replica_each_differing(const struct replica *r, const uint8_t theirs[static REPLICA_DIGESTS_SIZE],
-                            replica_visit_fn *visit, void *ctx)
+size_t replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_MAX])
 {
-    for (unsigned i = 0; i < REPLICA_BUCKETS; i++) {
-        uint64_t digest = 0;
-        for (unsigned j = 0; j < 8; j++)
-            digest |= (uint64_t)theirs[8 * i + j] << (8 * j);
-        if (digest == r->digests[i])
+    size_t n = REPLICA_BUCKETS_MIN;
+    while (n < REPLICA_BUCKETS && n < 2 * (size_t)r->item_count)
+        n *= 2;
+    for (size_t i = 0; i < n; i++)
+        bytes_put64(out + 8 * i, digest_of(r, n, i));
+    return 8 * n;
+}
+
+bool replica_digests_size_ok(size_t len)
+{
+    size_t n = len / 8;
+    return len % 8 == 0 && n >= REPLICA_BUCKETS_MIN && n <= REPLICA_BUCKETS && (n & (n - 1)) == 0;
+}
+
+void replica_each_differing(const struct replica *r, struct slice theirs, replica_visit_fn *visit, void *ctx)
+{
+    CHECK(replica_digests_size_ok(theirs.len));
+    size_t n = theirs.len / 8;
+    for (size_t i = 0; i < n; i++) {
+        if (bytes_get64(theirs.p + 8 * i) == digest_of(r, n, i))
             continue;
-        for (const struct item *it = r->buckets[i]; it; it = it->bucket_next)
-            visit(ctx, &it->entry);
+        for (size_t bucket = i; bucket < REPLICA_BUCKETS; bucket += n)
+            for (const struct item *it = r->buckets[bucket]; it; it = it->bucket_next)
+                visit(ctx, &it->entry);
     }
 }
 

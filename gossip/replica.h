@@ -8,8 +8,9 @@
  * it is at most INLINE_MAX bytes, else announced by (key, version, hash) and pulled.
  *
  * Anti-entropy: records fall into BUCKETS by a hash of their key; a bucket's digest is the XOR of its records'
- * hashes, the root the hash of the digests. Roots ride on pings; two nodes whose roots differ compare buckets
- * over a stream and exchange what differs in them.
+ * hashes, the root a sum of hashes of the digests. Roots ride on pings; two nodes whose roots differ compare
+ * buckets over a stream and exchange what differs in them. Digests fold: with half as many buckets, the i-th and
+ * the (n/2 + i)-th become one. So that little is sent beside what differs, a node sends about two digests a record.
  *
  * Pure; allocates from its budget only. A failed allocation leaves everything as it was (ERR_NOMEM). */
 #ifndef UNIMESH_GOSSIP_REPLICA_H
@@ -23,8 +24,9 @@
 
 enum {
     REPLICA_INLINE_MAX = 512,
-    REPLICA_BUCKETS = 256,
-    REPLICA_DIGESTS_SIZE = REPLICA_BUCKETS * 8
+    REPLICA_BUCKETS = 4096,
+    REPLICA_BUCKETS_MIN = 64,
+    REPLICA_DIGESTS_MAX = REPLICA_BUCKETS * 8
 };
 
 struct replica_config {
@@ -105,10 +107,12 @@ bool replica_wants(const struct replica *r, const struct announcement *a);
 
 /* Anti-entropy. Equal roots: equal records. */
 uint64_t replica_root(const struct replica *r);
-void replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_SIZE]);
-/* Visit our entries in the buckets where `theirs` differs from ours. */
-void replica_each_differing(const struct replica *r, const uint8_t theirs[static REPLICA_DIGESTS_SIZE],
-                            replica_visit_fn *visit, void *ctx);
+/* Ours, 8 bytes each, of as many buckets as suit the number of records; returns how many bytes. */
+size_t replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_MAX]);
+/* Can digests have this length? A power of two of buckets, REPLICA_BUCKETS_MIN to REPLICA_BUCKETS. */
+bool replica_digests_size_ok(size_t len);
+/* Visit our entries in the buckets where `theirs` differs from ours. CHECKs replica_digests_size_ok. */
+void replica_each_differing(const struct replica *r, struct slice theirs, replica_visit_fn *visit, void *ctx);
 
 /* Hybrid logical clock (Kulkarni et al. 2014): wall ms in the upper 48 bits, a counter below. */
 uint64_t replica_clock_next(struct replica *r, uint64_t wall_ms); /* later than all seen and given */

@@ -61,6 +61,7 @@ struct swim {
     size_t count, size, next;
     struct node *check;             /* suspected by others: probed next, out of turn; NULL: none */
     struct accused *accused;
+    uint64_t expiry_ms;             /* the first deadline of a suspicion; UINT64_MAX: none */
     uint32_t counts[MEMBER_STATE_COUNT];
     uint64_t generation;
     uint32_t health;
@@ -111,6 +112,7 @@ enum err swim_new(struct swim **out, struct mem *mem, const struct crypto *crypt
     s->mem = mem;
     s->crypto = crypto;
     s->cfg = *cfg;
+    s->expiry_ms = UINT64_MAX;
     rng_fork(&s->rng, root, "swim");
     *out = s;
     return ERR_OK;
@@ -214,6 +216,15 @@ static void enter(struct swim *s, struct node *n, enum member_state state, uint6
         f->from = from;
         f->state = state;
     }
+}
+
+/* After whatever changed a suspicion: the deadline is asked for far more often. */
+static void expiry_update(struct swim *s)
+{
+    s->expiry_ms = UINT64_MAX;
+    for (const struct accused *a = s->accused; a; a = a->next)
+        if (a->node->m.state == MEMBER_SUSPECT && a->deadline_ms < s->expiry_ms)
+            s->expiry_ms = a->deadline_ms;
 }
 
 static void health_change(struct swim *s, int by)
@@ -351,6 +362,7 @@ void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now
         declare_dead(s, n, a, now_ms, out);
     else
         suspect(s, n, a, now_ms, out);
+    expiry_update(s);
 }
 
 const struct accusation *swim_accusation(const struct swim *s, node_id subject)
@@ -371,6 +383,17 @@ static bool charge_put(const struct accusation *a, struct pack *k, size_t room)
     return true;
 }
 
+/* The dead stay accused for long after all have been told. */
+static uint32_t least_told(const struct swim *s)
+{
+    uint32_t least = TOLD_MAX;
+    for (const struct accused *a = s->accused; a; a = a->next)
+        for (uint32_t i = 0; i < a->count; i++)
+            if (a->charges[i].told < least)
+                least = a->charges[i].told;
+    return least;
+}
+
 uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
 {
     uint32_t limit = told_limit(s->cfg.retransmit_mult, live_count(s)), count = 0;
@@ -378,7 +401,7 @@ uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
     const struct node *subject = node_find(s, to);
     if (subject && subject->accused && subject->accused->count > 0)
         count += charge_put(&subject->accused->charges[0].a, k, room);
-    for (uint32_t told = 0; told < limit; told++) {
+    for (uint32_t told = least_told(s); told < limit; told++) {
         for (struct accused *a = s->accused; a; a = a->next) {
             for (uint32_t i = 0; i < a->count; i++) {
                 struct charge *c = &a->charges[i];
@@ -458,8 +481,9 @@ static enum err node_add(struct swim *s, const struct swim_record *r, uint64_t n
             a->from_disk = true;
             a->since_ms = now_ms;
             a->deadline_ms = now_ms + DISK_SUSPICION_MS;
-        }
-        enter(s, n, MEMBER_SUSPECT, now_ms, out);
+            enter(s, n, MEMBER_SUSPECT, now_ms, out);
+            expiry_update(s);
+        } /* no memory: alive, until a probe fails */
     }
     return ERR_OK;
 }
@@ -480,9 +504,15 @@ enum err swim_member(struct swim *s, const struct swim_record *r, uint64_t now_m
         n->m.incarnation = r->incarnation;
     if (r->presence == SWIM_LEFT) {
         accused_free(s, n);
+        expiry_update(s);
         enter(s, n, MEMBER_LEFT, now_ms, out);
     } else if (newer) {
+        /* Back from the dead: it may hold us dead in turn, as after a partition. A packet from the dead has it poke
+         * us, and we refute. */
+        if (n->m.state == MEMBER_DEAD)
+            send(out, SWIM_SEND_PING, n->m.node, ++s->seq, n->m.node);
         accused_free(s, n);
+        expiry_update(s);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }
     return ERR_OK;
@@ -507,6 +537,7 @@ void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
     if (!n)
         return;
     accused_free(s, n);
+    expiry_update(s);
     if (s->probe.node == n)
         s->probe.node = NULL;
     if (s->check == n)
@@ -534,6 +565,7 @@ void swim_on_heard(struct swim *s, node_id from, const struct address *address, 
         n->m.address = *address;
     if (n->m.state == MEMBER_SUSPECT && (!n->accused || n->accused->from_disk)) {
         accused_free(s, n);
+        expiry_update(s);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }
     /* Dead, and talks: the accusation rides on this ping, and it refutes. */
@@ -654,8 +686,10 @@ static void probe_failed(struct swim *s, uint64_t now_ms, struct swim_effects *o
     if (!live(n->m.state))
         return;
     send(out, SWIM_GREET, n->m.node, 0, n->m.node);
-    if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a))
+    if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a)) {
         suspect(s, n, &a, now_ms, out);
+        expiry_update(s);
+    }
 }
 
 static uint32_t gone_count(const struct swim *s)
@@ -690,6 +724,8 @@ static void dead_probe(struct swim *s, uint64_t now_ms, struct swim_effects *out
 static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effects *out)
 {
     struct accused *next;
+    if (now_ms < s->expiry_ms)
+        return;
     for (struct accused *a = s->accused; a; a = next) {
         next = a->next;
         struct node *n = a->node;
@@ -706,6 +742,7 @@ static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effec
         else
             a->deadline_ms = now_ms + s->cfg.probe_interval_ms;
     }
+    expiry_update(s);
 }
 
 /* We were asleep, or starved: what did not come meanwhile says nothing of others. */
@@ -718,6 +755,7 @@ static void slept(struct swim *s, uint64_t now_ms)
     for (struct accused *a = s->accused; a; a = a->next)
         if (a->deadline_ms != UINT64_MAX)
             a->deadline_ms += slept_ms;
+    expiry_update(s);
 }
 
 void swim_tick(struct swim *s, uint64_t now_ms, struct swim_effects *out)
@@ -746,9 +784,8 @@ uint64_t swim_deadline_ms(const struct swim *s)
     uint64_t at = s->round_ms;
     if (s->probe.node && !s->probe.acked && !s->probe.asked_others && s->probe.timeout_ms < at)
         at = s->probe.timeout_ms;
-    for (const struct accused *a = s->accused; a; a = a->next)
-        if (a->node->m.state == MEMBER_SUSPECT && a->deadline_ms < at)
-            at = a->deadline_ms;
+    if (s->expiry_ms < at)
+        at = s->expiry_ms;
     if (gone_count(s) > 0 && s->dead_probe_ms < at)
         at = s->dead_probe_ms;
     return at;

@@ -107,6 +107,7 @@ static void claim(struct engine *e, node_id from, const struct message_offer *o,
     if (o->id.epoch > b->epoch)
         b->epoch = o->id.epoch;
     b->released = 0;
+    u->inherited = false;
     unit_reserve(e, u, need);
     if (!goes_on) {
         b->run = unit_run_name(b);

@@ -38,7 +38,7 @@ static struct app *app_add(struct engine *e, const struct uid *uid)
     return a;
 }
 
-void app_dirty(struct engine *e, struct app *a)
+static void app_dirty(struct engine *e, struct app *a)
 {
     if (a->dirty)
         return;
@@ -55,8 +55,13 @@ void apps_on_record(struct engine *e, const struct record_key *key)
         effects_log(e->fx, LOG_ERROR, "app.nomem", "apps=%u", HASH_COUNT(e->apps));
         return;
     }
-    if (key->kind != RECORD_UNIT)
-        a->registers_dirty = true;
+    a->registers_dirty = true;
+    app_dirty(e, a);
+}
+
+void app_slots_dirty(struct engine *e, struct app *a)
+{
+    a->slots_dirty = true;
     app_dirty(e, a);
 }
 
@@ -151,6 +156,27 @@ static struct claim claim_of(const struct app *a, uint32_t slot, const struct sl
     };
 }
 
+static void epoch_see(struct slot *s, uint64_t epoch)
+{
+    if (epoch > s->epoch_seen)
+        s->epoch_seen = epoch;
+    if (epoch > s->epoch_max)
+        s->epoch_max = epoch;
+}
+
+static struct slot_claim slot_claim_of(const struct entry *entry, const struct unit_body *u)
+{
+    return (struct slot_claim){
+        .owner = record_key_owner(&entry->record.key),
+        .epoch = u->epoch,
+        .surrogate = u->surrogate,
+        .released = u->released != 0,
+        .state = u->state,
+        .boot = u->boot,
+        .spec = u->spec,
+    };
+}
+
 static void unit_visit(void *ctx, const struct entry *entry)
 {
     const struct refresh *r = ctx;
@@ -161,20 +187,10 @@ static void unit_visit(void *ctx, const struct entry *entry)
     struct unit_body u;
     if (slot >= r->app->slot_count || unit_body_decode(entry->record.body, &u))
         return;
-    r->app->surrogates |= u.surrogate != 0;
+    r->app->surrogates |= u.surrogate != 0 && !u.released;
     struct slot *s = &r->app->slots[slot];
-    struct slot_claim c = {
-        .owner = record_key_owner(&entry->record.key),
-        .epoch = u.epoch,
-        .surrogate = u.surrogate,
-        .released = u.released != 0,
-        .state = u.state,
-        .spec = u.spec,
-    };
-    if (c.epoch > s->epoch_seen)
-        s->epoch_seen = c.epoch;
-    if (c.epoch > s->epoch_max)
-        s->epoch_max = c.epoch;
+    const struct slot_claim c = slot_claim_of(entry, &u);
+    epoch_see(s, c.epoch);
     struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
     /* Among surrogates one that lives goes before one that doesn't: they have no epoch to order them. */
     if (c.surrogate && (c.released || !peer_live(r->e, c.owner)))
@@ -185,11 +201,38 @@ static void unit_visit(void *ctx, const struct entry *entry)
         *best = c;
 }
 
-static void app_refresh(struct engine *e, struct app *a)
+bool slot_at_rest(const struct app *a, const struct slot_claim *c)
 {
-    if (a->registers_dirty)
-        registers_read(e, a);
-    a->registers_dirty = false;
+    return (c->state == UNIT_DONE || c->state == UNIT_FAILED) &&
+           version_equal(c->spec, a->spec_version);
+}
+
+static void account(struct engine *e, struct account *at, node_id node, uint32_t mib)
+{
+    if (at->claimed_mib)
+        *at->claimed_mib -= at->mib;
+    struct peer *p = node && mib ? peer_find(e, node) : NULL;
+    at->claimed_mib = p ? &p->claimed_mib : node == e->crypto->node ? &e->self_claimed_mib : NULL;
+    at->mib = mib;
+    if (at->claimed_mib)
+        *at->claimed_mib += mib;
+}
+
+/* The same host counts once. Whether it lives doesn't matter: nothing is offered to one that doesn't. */
+void slot_account(struct engine *e, const struct app *a, struct slot *s)
+{
+    bool gone = a->deleted || !a->has_spec;
+    bool real = s->real.owner && !s->real.released && !slot_at_rest(a, &s->real);
+    node_id first = real ? s->real.owner : 0;
+    node_id second = s->surrogate.owner == first ? 0 : s->surrogate.owner;
+    node_id third = s->offer.to == first || s->offer.to == second ? 0 : s->offer.to;
+    account(e, &s->accounts[0], first, gone ? 0 : a->memory_mib);
+    account(e, &s->accounts[1], second, gone ? 0 : a->memory_mib);
+    account(e, &s->accounts[2], third, gone ? 0 : a->memory_mib);
+}
+
+static void slots_refresh(struct engine *e, struct app *a)
+{
     a->surrogates = false;
     for (uint32_t i = 0; i < a->slot_count; i++) {
         a->slots[i].real = (struct slot_claim){0};
@@ -197,6 +240,55 @@ static void app_refresh(struct engine *e, struct app *a)
     }
     struct refresh r = {.e = e, .app = a};
     replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
+    for (uint32_t i = 0; i < a->slot_count; i++)
+        slot_account(e, a, &a->slots[i]);
+}
+
+/* One claim is new, and all others are as they were. False: that doesn't tell who has the slot now, since the
+ * claim's owner gave up one that counted for it. */
+static bool slot_take(struct app *a, uint32_t slot, const struct slot_claim *c)
+{
+    struct slot *s = &a->slots[slot];
+    struct slot_claim *best = &s->real;
+    if (c->surrogate || s->surrogate.owner == c->owner || (best->owner == c->owner && c->epoch < best->epoch))
+        return false;
+    epoch_see(s, c->epoch);
+    const struct claim ours = claim_of(a, slot, c);
+    const struct claim theirs = claim_of(a, slot, best);
+    if (best->owner == c->owner) {
+        struct peer *peer = best->peer;
+        *best = *c;
+        best->peer = peer;
+    } else if (best->owner == 0 || claim_compare(&ours, &theirs) > 0) {
+        *best = *c;
+    }
+    return true;
+}
+
+void apps_on_unit(struct engine *e, const struct entry *entry)
+{
+    const struct uid uid = record_key_uid(&entry->record.key);
+    struct app *a = app_add(e, &uid);
+    struct unit_body u;
+    if (!a) {
+        effects_log(e->fx, LOG_ERROR, "app.nomem", "apps=%u", HASH_COUNT(e->apps));
+        return;
+    }
+    app_dirty(e, a);
+    uint32_t slot = record_key_slot(&entry->record.key);
+    if (a->registers_dirty || a->slots_dirty || slot >= a->slot_count ||
+        unit_body_decode(entry->record.body, &u)) {
+        a->slots_dirty = true;
+        return;
+    }
+    const struct slot_claim c = slot_claim_of(entry, &u);
+    a->ours |= c.owner == e->crypto->node;
+    if (c.released || slot_at_rest(a, &c))
+        planner_room(e);
+    if (slot_take(a, slot, &c))
+        slot_account(e, a, &a->slots[slot]);
+    else
+        a->slots_dirty = true;
 }
 
 static bool named(const struct app *a, const char *name)
@@ -238,11 +330,18 @@ void apps_refresh(struct engine *e)
         struct version before = a->spec_version;
         bool had = a->has_spec, was_ours = a->ours;
         memcpy(name, a->name, sizeof name);
-        app_refresh(e, a);
+        if (a->registers_dirty)
+            registers_read(e, a);
+        if (a->registers_dirty || a->slots_dirty) {
+            slots_refresh(e, a);
+            planner_room(e);
+        }
+        a->registers_dirty = a->slots_dirty = false;
         if (had != a->has_spec || !version_equal(before, a->spec_version)) {
             if (had && strcmp(name, a->name) != 0)
                 name_resolve(e, name);
             name_resolve(e, a->name);
+            planner_copies_soon(e);
         }
         planner_app(e, a);
         if (a->ours || was_ours)
@@ -250,20 +349,19 @@ void apps_refresh(struct engine *e)
     }
 }
 
-/* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. Nobody starts it
- * elsewhere, whatever becomes of its host. */
-static bool at_rest(const struct app *a, const struct slot_claim *c)
+static bool owner_live(const struct engine *e, struct slot_claim *c)
 {
-    return (c->state == UNIT_DONE || c->state == UNIT_FAILED) &&
-           version_equal(c->spec, a->spec_version);
+    if (!c->peer && c->owner != e->crypto->node)
+        c->peer = peer_find(e, c->owner); /* its node record may have come since */
+    return c->peer ? peer_is_live(e, c->peer) : c->owner == e->crypto->node;
 }
 
 const struct slot_claim *slot_holder(const struct engine *e, const struct app *a, uint32_t slot)
 {
-    const struct slot *s = &a->slots[slot];
-    if (s->real.owner && !s->real.released && (peer_live(e, s->real.owner) || at_rest(a, &s->real)))
+    struct slot *s = &a->slots[slot];
+    if (s->real.owner && !s->real.released && (owner_live(e, &s->real) || slot_at_rest(a, &s->real)))
         return &s->real;
-    if (planner_minority(e) && s->surrogate.owner && peer_live(e, s->surrogate.owner))
+    if (planner_minority(e) && s->surrogate.owner && owner_live(e, &s->surrogate))
         return &s->surrogate;
     return NULL;
 }

@@ -62,9 +62,8 @@ struct peer {
     uint64_t room_seq;
     uint64_t away_until_ms; /* wall */
     bool labelled;          /* it has labels: constraints need the record */
-    /* Scratch of a planning pass (planner.c). */
-    uint32_t claimed_mib;
-    uint32_t app_units;
+    uint32_t claimed_mib;   /* what claims on it, and offers to it, take (apps.c: slot_account) */
+    uint32_t app_units;     /* scratch of planner.c */
     const struct member *member; /* SWIM's; holds for swim_generation() == member_generation */
     uint64_t member_generation;
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
@@ -86,10 +85,12 @@ struct slot {
     /* The winner among real claims, and the best surrogate; owner 0: none. */
     struct slot_claim {
         node_id owner;
+        struct peer *peer; /* the owner, if it is one; looked up once, as slot_holder asks often */
         uint64_t epoch;
         uint32_t surrogate;
         bool released;
         enum unit_state state;
+        uint64_t boot; /* the owner's, when it wrote so */
         struct version spec;
     } real, surrogate;
     uint64_t epoch_seen;     /* the highest epoch in any record */
@@ -98,6 +99,8 @@ struct slot {
     uint64_t retry_ms;       /* no offer before */
     uint64_t learn_epoch;    /* a host knows of a claim at this epoch, and its record is on its way … */
     uint64_t learn_ms;       /* … which is waited for until then */
+    uint64_t nobody;         /* nobody could carry it at this room_generation; 0: not known */
+    uint64_t turn_ms;        /* … and as that has changed, a later notary looks again then; 0: not waiting */
     node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
@@ -110,6 +113,10 @@ struct slot {
         uint64_t until_ms;   /* MOVE: then we give up */
         bool anywhere;       /* MOVE: no host was named */
     } offer;
+    struct account {         /* what slot_account has put on whom: claim, surrogate, offer */
+        uint32_t *claimed_mib;
+        uint32_t mib;
+    } accounts[3];
 };
 
 struct refusal {
@@ -122,13 +129,14 @@ struct app {
     struct uid uid;
     char name[NAME_SIZE];
     bool deleted, shadowed, has_spec;
-    bool dirty;           /* its records changed, so work its slots out again: in e->apps_dirty */
+    bool dirty;           /* its records changed: in e->apps_dirty */
+    bool slots_dirty;     /* … so that its slots are to be worked out again, from all of them */
     bool registers_dirty; /* … and what it should be, too */
     bool plan;            /* … and look whether a slot is to be offered: in e->plan_apps */
-    bool pending;         /* the planner waits for something: an answer, a time, room */
+    bool pending;         /* the planner waits for something: an answer, a time, room: in e->pending_apps */
     bool ours;            /* we have, or had, a claim on a slot of it */
     bool surrogates;      /* there are some: who lives changes who holds the slot */
-    struct app *dirty_next, *plan_next;
+    struct app *dirty_next, *plan_next, *pending_prev, *pending_next;
     struct version spec_version;
     uint32_t revision;
     uint32_t memory_mib;
@@ -136,6 +144,8 @@ struct app {
     enum wanted wanted;
     uint32_t slot_count;
     struct slot *slots; /* slot_count of them, at least `replicas` */
+    uint32_t rank;            /* ours among its notaries, as of alive_generation; NOTARIES: we aren't one */
+    uint64_t rank_generation;
     uint32_t refusal_count, refusal_next;
     struct refusal refusals[REFUSALS_MAX];
     uint64_t fault_until_ms; /* this host failed it: not here before */
@@ -154,22 +164,23 @@ struct unit_key {
 
 struct unit { /* our own claim on a slot, and what runs here for it */
     struct unit_key key;
-    struct unit_body body;      /* as last published */
+    UT_hash_handle hh;
     enum run_state run;
-    uint64_t run_started_ms;
     uint32_t reserved_mib;
     uint64_t claim_seq;         /* the write of the claim: nothing starts before it is on disk */
     uint64_t end_seq;           /* RUN_ENDED: the write of the end */
-    uint64_t backoff_until_ms;
-    uint32_t failures;          /* in a row: the backoff's exponent */
-    uint64_t deadline_next_ms;  /* renew the guest's deadline then */
     node_id answer_to;          /* an offer to accept when claim_seq is on disk; 0: none */
-    node_id offer_from;         /* who offered it, and so may have the image */
+    uint64_t deadline_next_ms;  /* renew the guest's deadline then */
     bool deadline_set;
-    struct message_offer offer;
     bool waits;                 /* to start, for the claim to be on disk */
     bool found;                 /* adopted, or known not to run (after the boot wait) */
-    UT_hash_handle hh;
+    uint32_t failures;          /* in a row: the backoff's exponent */
+    uint64_t run_started_ms;
+    uint64_t backoff_until_ms;
+    bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
+    struct unit_body body;      /* as last published */
+    node_id offer_from;         /* who offered it, and so may have the image */
+    struct message_offer offer;
 };
 
 struct stranger { /* a run that no claim of ours names: stopped, once we have synced */
@@ -310,13 +321,15 @@ struct engine {
     struct app *apps;
     struct app *apps_dirty;  /* a list */
     struct app *plan_apps;   /* likewise */
+    struct app *pending_apps;
     bool plan_all, plan_room;
+    uint64_t alive_generation; /* grows when a member begins or ceases to be alive (a suspect isn't), or present */
+    uint64_t room_generation; /* grows whenever somebody may have got room, or may be asked again */
     uint64_t plan_next_ms;
     uint64_t generation_planned;
-    bool claimed_fresh;      /* peers' claimed_mib holds for this pass */
     struct candidate *candidates;
     size_t candidates_size;
-    uint32_t self_claimed_mib;
+    uint32_t self_claimed_mib; /* as a peer's claimed_mib */
     bool minority;
     bool stable_settled;     /* the stable set has been cut to who lives, since the last change */
     uint64_t membership_changed_ms;
@@ -327,6 +340,7 @@ struct engine {
     struct stranger strangers[STRANGERS_MAX];
     uint32_t stranger_count;
     bool units_dirty;
+    bool faults;             /* an app may have a fault_until_ms */
     uint64_t units_next_ms;
     uint32_t reserved_mib;
     struct image *images;
@@ -387,13 +401,13 @@ const struct member *peer_member(const struct engine *e, struct peer *p); /* NUL
 bool peer_is_alive(const struct engine *e, struct peer *p); /* as peer_alive, without a look-up */
 bool peer_alive(const struct engine *e, node_id node); /* alive, not away: can be asked for things; self is */
 bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: its claims hold; self is */
+bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, without a look-up */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 
 /* ---- sync.c ------------------------------------------------------------------------------------- */
 
-void sync_hello_address(struct engine *e, const struct address *a);
 void sync_hello_peer(struct engine *e, node_id node);
 void sync_on_root(struct engine *e, node_id from, uint64_t root);
 void sync_want(struct engine *e, node_id from, const struct record_key *key);
@@ -426,10 +440,16 @@ uint64_t self_deadline(const struct engine *e);
 
 struct app *app_find(const struct engine *e, const struct uid *uid);
 struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
-void apps_on_record(struct engine *e, const struct record_key *key);
-void app_dirty(struct engine *e, struct app *a);
+void apps_on_record(struct engine *e, const struct record_key *key); /* a register */
+void apps_on_unit(struct engine *e, const struct entry *entry);
+void app_slots_dirty(struct engine *e, struct app *a);
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
+/* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. It takes no memory, and nobody
+ * starts it elsewhere, whatever becomes of its host. */
+bool slot_at_rest(const struct app *a, const struct slot_claim *c);
+/* Count the slot's memory where its claim is, and where it is offered: after either has changed. */
+void slot_account(struct engine *e, const struct app *a, struct slot *s);
 /* The claim that holds the slot as this side of the mesh sees it; NULL: empty. */
 const struct slot_claim *slot_holder(const struct engine *e, const struct app *a, uint32_t slot);
 bool app_uses_image(const struct engine *e, const struct app *a, const struct hash *image);
@@ -438,13 +458,14 @@ bool app_uses_image(const struct engine *e, const struct app *a, const struct ha
 
 void planner_all(struct engine *e); /* plan everything at the end of this step */
 void planner_room(struct engine *e); /* … what waits for room, or for anything */
+void planner_alive(struct engine *e); /* other members are alive now: who the notaries are has changed */
 void planner_app(struct engine *e, struct app *a); /* … one app */
 void planner_tick(struct engine *e);
 uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
 bool planner_minority(const struct engine *e);
 void planner_on_membership(struct engine *e); /* whatever changed there */
-void planner_on_holder(struct engine *e);     /* copies of images may be missing */
+void planner_copies_soon(struct engine *e);   /* copies of images may be missing */
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
 /* A claim of ours is on disk: the app's notaries hear of it at once, before one of them offers the slot elsewhere. */

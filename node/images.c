@@ -139,7 +139,6 @@ void units_on_image(struct engine *e, const struct event *ev)
         if (ev->size_bytes)
             im->size_bytes = ev->size_bytes;
         images_publish(e, im);
-        planner_on_holder(e);
     } else {
         uint64_t wait = IMAGE_RETRY_MIN_MS;
         for (uint32_t i = 0; i < im->tries && wait < IMAGE_RETRY_MAX_MS; i++)

@@ -50,12 +50,19 @@ bool peer_is_alive(const struct engine *e, struct peer *p)
     return member_alive(e, peer_member(e, p));
 }
 
+static bool member_live(const struct member *m)
+{
+    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+}
+
+bool peer_is_live(const struct engine *e, struct peer *p)
+{
+    return member_live(peer_member(e, p));
+}
+
 bool peer_live(const struct engine *e, node_id node)
 {
-    if (node == e->crypto->node)
-        return true;
-    const struct member *m = swim_find(e->swim, node);
-    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+    return node == e->crypto->node || member_live(swim_find(e->swim, node));
 }
 
 bool peer_alive(const struct engine *e, node_id node)
@@ -92,8 +99,11 @@ node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not
     return 0;
 }
 
+/* True: it may have room now, or takes part again. */
 static bool peer_learn(struct engine *e, struct peer *p, const struct node_body *n)
 {
+    if (p->away_until_ms != n->away_until_ms)
+        planner_alive(e);
     bool room = p->room_seq != n->room_seq || p->targets != n->targets || p->flags != n->flags ||
                 p->capacity_mib != n->capacity_mib || p->away_until_ms != n->away_until_ms;
     if (!p->keyed || memcmp(p->x25519, n->x25519, sizeof p->x25519) != 0) {
@@ -145,7 +155,7 @@ void peers_on_node_record(struct engine *e, const struct entry *entry, enum orig
         peers_run_swim(e, &out);
     if (room) {
         planner_room(e);
-        planner_on_holder(e);
+        planner_copies_soon(e);
     }
 }
 
@@ -161,15 +171,15 @@ static void send_payload(struct engine *e, struct peer *p, const struct member *
         .counter = ++e->counter,
     };
     memcpy(h.key_id, e->crypto->key_id, KEY_ID_SIZE);
-    uint8_t packet[PACKET_SIZE_MAX];
     size_t len;
+    uint8_t *packet = effects_bytes(e->fx, PACKET_SIZE_MAX);
     if (packet_seal(e->crypto, p->send_key, &h, p->node, p->boot, payload->p, payload->len, packet,
                     &len))
         return;
     struct effect *f = effects_add(e->fx, EFFECT_DATAGRAM);
     f->address = m->address;
     f->peer = p->node;
-    f->bytes = effects_copy(e->fx, packet, len);
+    f->bytes = (struct slice){.p = packet, .len = len};
     e->count.packets_out++;
 }
 
@@ -216,10 +226,8 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    if (f->from == MEMBER_DEAD && f->state == MEMBER_ALIVE)
-        sync_hello_peer(e, f->subject); /* it may hold us dead: its answer says so, and we refute */
     planner_on_membership(e);
-    planner_room(e); /* a suspect is no notary, and is offered nothing */
+    planner_alive(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);
 }
 

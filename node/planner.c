@@ -2,7 +2,7 @@
  * are moved by the same offers; images get the copies they should have. Plus which side of a split we are on.
  *
  * Owns in struct engine: plan_*, generation_planned, candidates, minority, copies_next_ms; in struct app: the
- * refusals; in struct slot: epoch_max, empty_since_ms, retry_ms, offer; in struct peer: stable, claimed_mib,
+ * refusals, rank; in struct slot: epoch_max, empty_since_ms, retry_ms, nobody, turn_ms, offer; in struct peer: stable,
  * app_units. */
 #include "node/engine_internal.h"
 
@@ -14,11 +14,19 @@ enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, LEARN_WAIT_MS = 3000, BUG_T
 void planner_all(struct engine *e)
 {
     e->plan_all = true;
+    e->room_generation++;
 }
 
 void planner_room(struct engine *e)
 {
     e->plan_room = true;
+    e->room_generation++;
+}
+
+void planner_alive(struct engine *e)
+{
+    e->alive_generation++;
+    planner_room(e); /* whom to offer to has changed, too */
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -73,7 +81,7 @@ static void surrogates_dirty(struct engine *e)
 {
     for (struct app *a = e->apps; a; a = a->hh.next)
         if (a->surrogates)
-            app_dirty(e, a);
+            app_slots_dirty(e, a);
 }
 
 /* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
@@ -96,7 +104,7 @@ void planner_on_membership(struct engine *e)
         surrogates_dirty(e);
         planner_all(e);
         units_dirty(e);
-        planner_on_holder(e);
+        planner_copies_soon(e);
     }
     if (e->stable_settled || e->minority || e->now < e->membership_changed_ms + e->cfg.stable_ms)
         return;
@@ -107,24 +115,6 @@ void planner_on_membership(struct engine *e)
 }
 
 /* ---- Who could carry it -------------------------------------------------------------------------- */
-
-static void claimed_compute(struct engine *e)
-{
-    e->self_claimed_mib = 0;
-    for (struct peer *p = e->peers; p; p = p->hh.next)
-        p->claimed_mib = 0;
-    for (const struct app *a = e->apps; a; a = a->hh.next) {
-        for (uint32_t i = 0; i < a->slot_count; i++) {
-            const struct slot_claim *c = slot_holder(e, a, i);
-            node_id to = c ? c->owner : a->slots[i].offer.to;
-            struct peer *p = to ? peer_find(e, to) : NULL;
-            if (p)
-                p->claimed_mib += a->memory_mib;
-            else if (to == e->crypto->node)
-                e->self_claimed_mib += a->memory_mib;
-        }
-    }
-}
 
 static uint32_t max_u32(uint32_t a, uint32_t b)
 {
@@ -162,8 +152,6 @@ struct plan {
     uint32_t target_mask;
     uint64_t key;
     bool have_spec;
-    uint32_t rank;      /* ours among the app's notaries */
-    bool have_rank;
     uint32_t self_units;
     uint32_t units_max;
 };
@@ -181,20 +169,22 @@ static bool plan_load(struct engine *e, struct plan *p)
     return true;
 }
 
-/* Ours is the number of live members that come before us. */
-static uint32_t notary_rank(struct engine *e, struct plan *p)
+/* Ours is the number of live members that come before us. One that comes back from being away says so; until then,
+ * though its time be over, it is as good as away. */
+static uint32_t notary_rank(const struct engine *e, struct app *a)
 {
-    if (p->have_rank)
-        return p->rank;
-    p->have_rank = true;
-    uint64_t ours = placement_notary_score(&p->app->uid, e->crypto->node);
-    for (struct peer *q = e->peers; q && p->rank < NOTARIES; q = q->hh.next) {
+    if (a->rank_generation == e->alive_generation + 1)
+        return a->rank;
+    a->rank_generation = e->alive_generation + 1; /* never 0 */
+    a->rank = 0;
+    uint64_t ours = placement_notary_score(&a->uid, e->crypto->node);
+    for (struct peer *q = e->peers; q && a->rank < NOTARIES; q = q->hh.next) {
         if (!peer_is_alive(e, q))
             continue;
-        uint64_t score = placement_notary_score(&p->app->uid, q->node);
-        p->rank += score < ours || (score == ours && q->node < e->crypto->node);
+        uint64_t score = placement_notary_score(&a->uid, q->node);
+        a->rank += score < ours || (score == ours && q->node < e->crypto->node);
     }
-    return p->rank;
+    return a->rank;
 }
 
 /* The live ones that come first, in no order; returns how many. */
@@ -245,7 +235,7 @@ static void count_app_units(struct engine *e, struct plan *p)
     for (uint32_t i = 0; i < p->app->slot_count; i++) {
         const struct slot_claim *c = slot_holder(e, p->app, i);
         node_id to = c ? c->owner : p->app->slots[i].offer.to;
-        struct peer *q = to ? peer_find(e, to) : NULL;
+        struct peer *q = c ? c->peer : to ? peer_find(e, to) : NULL;
         uint32_t *count = q ? &q->app_units : to == e->crypto->node ? &p->self_units : NULL;
         if (count && ++*count > p->units_max)
             p->units_max = *count;
@@ -313,11 +303,12 @@ static size_t candidates_fit(struct engine *e, const struct plan *p, size_t n)
 /* Whom to offer a slot to: those with the fewest units of the app first, so that replicas spread. 0: nobody. */
 static node_id candidate_choose(struct engine *e, struct plan *p, node_id not)
 {
-    if (!plan_load(e, p) || !candidates_room(e))
+    if (!plan_load(e, p))
         return 0;
-    if (!e->claimed_fresh) {
-        claimed_compute(e);
-        e->claimed_fresh = true;
+    if (!candidates_room(e)) {
+        e->room_generation++; /* as if all were full; again in a while */
+        plan_at(e, e->now + NEVER_RETRY_MS);
+        return 0;
     }
     count_app_units(e, p);
     for (uint32_t units = 0; units <= p->units_max; units++) {
@@ -375,26 +366,23 @@ static void offer_begin(struct engine *e, struct app *a, uint32_t slot, node_id 
     s->offer.kind = kind;
     s->offer.surrogate = surrogate;
     s->offer.tries = 0;
-    struct peer *p = peer_find(e, to);
-    if (p)
-        p->claimed_mib += a->memory_mib;
-    else
-        e->self_claimed_mib += a->memory_mib;
+    slot_account(e, a, s);
     offer_send(e, a, slot);
 }
 
-static void offer_clear(struct slot *s)
+static void offer_clear(struct engine *e, const struct app *a, struct slot *s)
 {
     s->offer.to = 0;
     s->offer.client = 0;
     s->offer.tries = 0;
+    slot_account(e, a, s);
 }
 
 /* MOVE: tell whoever asked, and be done. */
 static void move_end(struct engine *e, struct app *a, struct slot *s, enum err err, const char *text)
 {
     uint64_t client = s->offer.client;
-    offer_clear(s);
+    offer_clear(e, a, s);
     if (client)
         commands_reply(e, client, err, &a->uid, a->revision, text);
 }
@@ -407,7 +395,7 @@ static void offer_continue(struct engine *e, struct app *a, uint32_t slot)
         if (move)
             move_end(e, a, s, ERR_UNREACHABLE, "the host it was to move to died");
         else
-            offer_clear(s);
+            offer_clear(e, a, s);
         return;
     }
     if (move && e->now >= s->offer.until_ms) {
@@ -418,7 +406,7 @@ static void offer_continue(struct engine *e, struct app *a, uint32_t slot)
         refusal_add(a, s->offer.to, peer_find(e, s->offer.to) ? peer_find(e, s->offer.to)->room_seq : 0,
                     "does not answer");
         s->epoch_max = s->offer.epoch - 1;
-        offer_clear(s);
+        offer_clear(e, a, s);
         return;
     }
     if (e->now >= s->offer.next_ms)
@@ -449,14 +437,14 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
         if (move && s->offer.anywhere) {
             uint64_t client = s->offer.client;
             char text[REASON_SIZE];
-            offer_clear(s);
+            offer_clear(e, a, s);
             enum err err = planner_move(e, a, m->id.slot, 0, client, text, sizeof text);
             if (err && client)
                 commands_reply(e, client, err, &a->uid, a->revision, text);
         } else if (move) {
             move_end(e, a, s, ERR_NO_ROOM, m->reason);
         } else {
-            offer_clear(s);
+            offer_clear(e, a, s);
         }
         break;
     case OFFER_STALE:
@@ -468,7 +456,7 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
         if (move)
             move_end(e, a, s, ERR_CONFLICT, "its place has just changed; ask again");
         else
-            offer_clear(s);
+            offer_clear(e, a, s);
         break;
     case OFFER_WAIT:
         break;
@@ -498,7 +486,6 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
         return ERR_BUSY;
     }
     struct plan p = {.app = a};
-    e->claimed_fresh = false;
     bool anywhere = to == 0;
     if (anywhere)
         to = candidate_choose(e, &p, c->owner);
@@ -526,7 +513,7 @@ static bool app_wants(const struct app *a)
 static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
                              const struct slot_claim *c)
 {
-    if (notary_rank(e, p) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
+    if (notary_rank(e, p->app) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
         return;
     uint64_t ours = placement_score(p->key, c->owner, 1);
     for (const struct peer *q = e->peers; q; q = q->hh.next) {
@@ -539,6 +526,24 @@ static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
     }
 }
 
+/* Nobody could carry the slot. Once that may have changed it is the first notary's turn; the others look when they
+ * would have offered a slot that is newly empty. */
+static bool turn_has_come(struct engine *e, struct slot *s, uint32_t rank)
+{
+    if (s->nobody == e->room_generation)
+        return false;
+    if (s->nobody && rank > 0) {
+        if (!s->turn_ms)
+            s->turn_ms = e->now + (uint64_t)rank * e->cfg.notary_delay_ms;
+        if (e->now < s->turn_ms) {
+            plan_at(e, s->turn_ms);
+            return false;
+        }
+    }
+    s->turn_ms = 0;
+    return true;
+}
+
 static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
 {
     struct app *a = p->app;
@@ -546,20 +551,23 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     const struct slot_claim *c = slot_holder(e, a, slot);
     bool wants = app_wants(a) && slot < a->replicas;
     if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants))
-        offer_clear(s);
-    a->pending |= s->offer.to != 0 || (wants && !c);
+        offer_clear(e, a, s);
+    a->pending |= s->offer.to != 0;
     if (s->offer.to)
         offer_continue(e, a, slot);
     if (c || !wants) {
-        s->empty_since_ms = 0;
+        s->empty_since_ms = s->nobody = s->turn_ms = 0;
         if (c && bug(e, BUG_MOVE_ON_JOIN))
             bug_move_on_join(e, p, slot, c);
         return;
     }
     if (!s->empty_since_ms)
         s->empty_since_ms = e->now;
-    uint32_t rank = notary_rank(e, p);
-    if (rank >= NOTARIES || s->offer.to)
+    uint32_t rank = notary_rank(e, a);
+    if (rank >= NOTARIES)
+        return; /* until the membership changes: then all are looked at */
+    a->pending = true;
+    if (s->offer.to)
         return;
     uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
     if (due < s->retry_ms)
@@ -574,17 +582,42 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
         planner_app(e, a);
         return;
     }
+    if (!turn_has_come(e, s, rank))
+        return;
     /* What a minority started goes on under a claim of its own, where it can. */
     node_id to = 0;
     if (s->surrogate.owner && peer_alive(e, s->surrogate.owner) && !planner_minority(e) &&
         version_equal(s->surrogate.spec, a->spec_version) && s->retry_surrogate != s->surrogate.owner)
         to = s->retry_surrogate = s->surrogate.owner;
+    uint64_t generation = e->room_generation;
     if (!to)
         to = candidate_choose(e, p, 0);
+    s->nobody = to ? 0 : generation;
     if (to)
         offer_begin(e, a, slot, to, OFFER_FILL);
     if (s->offer.to)
         plan_at(e, s->offer.next_ms);
+}
+
+static void pending_list(struct engine *e, struct app *a)
+{
+    bool in = e->pending_apps == a || a->pending_prev;
+    if (in == a->pending)
+        return;
+    if (a->pending) {
+        a->pending_next = e->pending_apps;
+        if (a->pending_next)
+            a->pending_next->pending_prev = a;
+        e->pending_apps = a;
+        return;
+    }
+    if (a->pending_prev)
+        a->pending_prev->pending_next = a->pending_next;
+    else
+        e->pending_apps = a->pending_next;
+    if (a->pending_next)
+        a->pending_next->pending_prev = a->pending_prev;
+    a->pending_prev = a->pending_next = NULL;
 }
 
 static void plan_app(struct engine *e, struct app *a)
@@ -593,6 +626,7 @@ static void plan_app(struct engine *e, struct app *a)
     a->pending = false;
     for (uint32_t i = 0; i < a->slot_count; i++)
         plan_slot(e, &p, i);
+    pending_list(e, a);
 }
 
 static bool keeping_already(const struct engine *e, const struct uid *app)
@@ -610,9 +644,8 @@ static void copies_pass(struct engine *e)
     uint32_t live = peers_live_count(e);
     uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
     for (struct app *a = e->apps; a; a = a->hh.next) {
-        struct plan p = {.app = a};
-        if (!a->has_spec || a->deleted || a->shadowed || planner_copies(e, a) >= need ||
-            notary_rank(e, &p) != 0)
+        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0 ||
+            planner_copies(e, a) >= need)
             continue;
         e->copies_next_ms = e->now + COPIES_RETRY_MS;
         node_id keeper = keeping_already(e, &a->uid) ? 0 : planner_keeper(e, a, NULL, 0);
@@ -623,7 +656,7 @@ static void copies_pass(struct engine *e)
     }
 }
 
-void planner_on_holder(struct engine *e)
+void planner_copies_soon(struct engine *e)
 {
     if (!e->copies_next_ms)
         e->copies_next_ms = e->now + COPIES_CHECK_MS;
@@ -636,14 +669,14 @@ void planner_tick(struct engine *e)
         return;
     if (e->copies_next_ms && e->now >= e->copies_next_ms)
         copies_pass(e);
-    e->claimed_fresh = false;
     bool all = e->plan_all, due = e->plan_room || e->now >= e->plan_next_ms;
     if (all || due) {
         e->plan_all = e->plan_room = false;
         e->plan_next_ms = UINT64_MAX;
-        for (struct app *a = e->apps; a; a = a->hh.next)
-            if (all || a->pending)
-                planner_app(e, a);
+        for (struct app *a = all ? e->apps : NULL; a; a = a->hh.next)
+            planner_app(e, a);
+        for (struct app *a = all ? NULL : e->pending_apps; a; a = a->pending_next)
+            planner_app(e, a);
     }
     struct app *list = e->plan_apps;
     e->plan_apps = NULL;
@@ -732,9 +765,9 @@ void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, 
         snprintf(text, size, "no host takes units now");
 }
 
-static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
+static bool holds_from(const struct engine *e, const struct spec_body *spec, uint32_t first, node_id node)
 {
-    for (uint32_t i = 0; i < spec->image_count; i++) {
+    for (uint32_t i = first; i < spec->image_count; i++) {
         const struct hash *image = &spec->images[i].image;
         if (node == e->crypto->node) {
             if (!engine_has_image(e, image))
@@ -750,6 +783,11 @@ static bool holds_all(const struct engine *e, const struct spec_body *spec, node
     return true;
 }
 
+static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
+{
+    return holds_from(e, spec, 0, node);
+}
+
 struct copies {
     const struct engine *e;
     const struct spec_body *spec;
@@ -760,8 +798,10 @@ static void copy_visit(void *ctx, const struct entry *entry)
 {
     struct copies *c = ctx;
     node_id node = record_key_owner(&entry->record.key);
-    const struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
-    c->count += q && !(q->flags & NODE_DRAINING) && peer_live(c->e, node) && holds_all(c->e, c->spec, node);
+    struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
+    struct holder_body h;
+    c->count += q && !(q->flags & NODE_DRAINING) && peer_is_live(c->e, q) &&
+                !holder_body_decode(entry->record.body, &h) && h.present && holds_from(c->e, c->spec, 1, node);
 }
 
 uint32_t planner_copies(const struct engine *e, const struct app *a)

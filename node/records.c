@@ -41,12 +41,10 @@ static void unsynced_push(struct engine *e, uint64_t seq, const struct record_ke
     e->unsynced[at] = (struct unsynced){.seq = seq, .clock = clock, .own = own, .key = *key};
 }
 
-static void write_merged(struct engine *e, const struct record_key *key)
+static void write_merged(struct engine *e, const struct entry *entry)
 {
-    const struct entry *entry = replica_find(e->replica, key);
-    if (entry)
-        unsynced_push(e, write_record(e, key, entry->record.bytes), key, entry->record.version.clock,
-                      false);
+    const struct record_key *key = &entry->record.key;
+    unsynced_push(e, write_record(e, key, entry->record.bytes), key, entry->record.version.clock, false);
 }
 
 static void erase_removed(struct engine *e)
@@ -63,6 +61,7 @@ static void erase_removed(struct engine *e)
 static void tell(struct engine *e, const struct entry *entry, enum origin origin)
 {
     const struct record_key *key = &entry->record.key;
+    struct holder_body holder;
     switch ((enum record_kind)key->kind) {
     case RECORD_NODE:
         if (record_key_owner(key) == e->crypto->node)
@@ -77,12 +76,13 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
         apps_on_record(e, key);
         break;
     case RECORD_UNIT:
-        apps_on_record(e, key);
+        apps_on_unit(e, entry);
         if (record_key_owner(key) == e->crypto->node)
             units_on_own_record(e, entry, origin);
         break;
     case RECORD_HOLDER:
-        planner_on_holder(e);
+        if (!holder_body_decode(entry->record.body, &holder) && !holder.present)
+            planner_copies_soon(e);
         break;
     case RECORD_HISTORY:
     case RECORD_KEY:
@@ -107,10 +107,11 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
     }
     e->count.records_merged++;
     if (origin == ORIGIN_PEER) {
+        const struct entry *history = m.conflict ? replica_find(e->replica, &m.history) : NULL;
         if (m.entry)
-            write_merged(e, &m.entry->record.key);
-        if (m.conflict)
-            write_merged(e, &m.history);
+            write_merged(e, m.entry);
+        if (history)
+            write_merged(e, history);
         erase_removed(e);
         peers_news(e);
     }
@@ -152,8 +153,8 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);
-    if (key->kind == RECORD_UNIT)
-        apps_on_record(e, key);
+    if (m.entry && key->kind == RECORD_UNIT)
+        apps_on_unit(e, m.entry);
     return ERR_OK;
 }
 

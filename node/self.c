@@ -191,7 +191,7 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
         publish(e);
         apps_refresh(e);
         hand_over(e);
-        planner_on_holder(e);
+        planner_copies_soon(e);
         break;
     }
     units_dirty(e);

@@ -116,11 +116,11 @@ static bool hello(struct engine *e, node_id node, const struct address *a)
     if (record.len == 0 || !call_possible(e))
         return false;
     const struct peer *p = node ? peer_find(e, node) : NULL;
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
+    const struct slice d = {.p = digests, .len = replica_digests(e->replica, digests)};
     struct pack k;
     call_begin(e, &k);
-    call_hello_encode(&k, record, p ? p->boot : 0, digests);
+    call_hello_encode(&k, record, p ? p->boot : 0, d);
     call_send(e, &k, PURPOSE_HELLO, node, a, CALL_TIMEOUT_MS);
     return true;
 }
@@ -157,9 +157,14 @@ void sync_on_join(struct engine *e, const struct address *a)
     e->joins[e->join_count++] = (struct join){.address = *a, .next_ms = e->now};
 }
 
-void sync_hello_address(struct engine *e, const struct address *a)
+/* Whoever lives at an address of --join needs no hello: probes and gossip reach it. */
+static bool lives_there(const struct engine *e, const struct address *a)
 {
-    (void)hello(e, 0, a);
+    size_t i = 0;
+    for (const struct member *m; (m = swim_next(e->swim, &i));)
+        if (m->state == MEMBER_ALIVE && address_equal(a, &m->address))
+            return true;
+    return false;
 }
 
 static bool exchange(struct engine *e, node_id node)
@@ -167,11 +172,11 @@ static bool exchange(struct engine *e, node_id node)
     const struct member *m = swim_find(e->swim, node);
     if (!m || !call_possible(e))
         return false;
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
+    const struct slice d = {.p = digests, .len = replica_digests(e->replica, digests)};
     struct pack k;
     call_begin(e, &k);
-    call_sync_encode(&k, digests);
+    call_sync_encode(&k, d);
     call_send(e, &k, PURPOSE_SYNC, node, &m->address, CALL_TIMEOUT_MS);
     e->count.syncs++;
     return true;
@@ -311,14 +316,13 @@ static void answer_exchange(struct engine *e, uint64_t conn, const struct call *
 {
     struct list l;
     list_init(&l);
-    replica_each_differing(e->replica, c->digests.p, list_visit, &l);
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
-    replica_digests(e->replica, digests);
+    replica_each_differing(e->replica, c->digests, list_visit, &l);
+    uint8_t digests[REPLICA_DIGESTS_MAX];
     const struct accusation *accused[ACCUSATIONS_SEND_MAX];
     struct answer_parts parts = {
         .min_boot = min_boot,
         .more = l.cut,
-        .digests = digests,
+        .digests = {.p = digests, .len = replica_digests(e->replica, digests)},
         .records = l.v,
         .record_count = l.count,
         .accusations = accused,
@@ -542,7 +546,7 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
 {
     struct list l;
     list_init(&l);
-    replica_each_differing(e->replica, a->digests.p, list_visit, &l);
+    replica_each_differing(e->replica, a->digests, list_visit, &l);
     if (l.count == 0 || !call_possible(e)) {
         if (!a->more)
             synced(e);
@@ -580,7 +584,7 @@ static void on_exchanged(struct engine *e, const struct out_call *c, const struc
         swim_on_heard(e->swim, ev->node, NULL, 0, e->now, &out);
         peers_run_swim(e, &out);
     }
-    if (a->digests.len == REPLICA_DIGESTS_SIZE)
+    if (a->digests.len > 0)
         push_what_differs(e, &call, a);
     else
         exchange_done(e);
@@ -679,7 +683,8 @@ void sync_tick(struct engine *e)
         if (e->now < j->next_ms)
             continue;
         j->next_ms = e->now + (e->synced ? HELLO_IDLE_MS : HELLO_RETRY_MS);
-        sync_hello_address(e, &j->address);
+        if (!e->synced || !lives_there(e, &j->address))
+            (void)hello(e, 0, &j->address);
     }
     if (e->disk_members > 0 && !e->synced && e->now >= e->disk_hello_ms)
         hello_from_disk(e);

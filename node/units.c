@@ -97,6 +97,7 @@ enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq)
     struct pack k;
     if (u->run == RUN_NONE && u->reserved_mib) /* of the next run; what runs keeps what it was started with */
         u->body.memory_mib = u->reserved_mib;
+    u->body.boot = e->cfg.boot;
     pack_init(&k, body, sizeof body);
     const struct record_key key = record_key_unit(&u->key.app, u->key.slot, e->crypto->node);
     enum err err = unit_body_encode(&u->body, &k);
@@ -133,12 +134,19 @@ void unit_release(struct engine *e, struct unit *u, const char *reason)
     units_dirty(e);
 }
 
+static void unit_fault(struct engine *e, const struct unit *u)
+{
+    struct app *a = app_find(e, &u->key.app);
+    if (a) {
+        a->fault_until_ms = e->now + HOST_FAULT_MS;
+        e->faults = true;
+    }
+}
+
 /* The host's fault: somebody else may do better; we don't take it back for a while. */
 static void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
 {
-    struct app *a = app_find(e, &u->key.app);
-    if (a)
-        a->fault_until_ms = e->now + HOST_FAULT_MS;
+    unit_fault(e, u);
     unit_release(e, u, reason);
 }
 
@@ -249,6 +257,7 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
     u->deadline_set = f->start.boottime_ms != 0;
     u->deadline_next_ms = e->now + e->cfg.guest_deadline_ms / 3;
     u->run = RUN_STARTING;
+    u->inherited = false;
     u->run_started_ms = e->now;
     unit_enter(e, u, UNIT_STARTING, "");
     unit_log(e, u, LOG_INFO, "unit.starting");
@@ -301,6 +310,15 @@ static enum err fits_here(struct engine *e, const struct unit *u, const struct s
     return ERR_OK;
 }
 
+/* Ours does not run, but a surrogate of another's does: made while we were away on a minority's side. It goes on
+ * there, and is given a claim above ours (planner.c); starting ours would only move the unit. */
+static bool stand_in_runs(const struct engine *e, const struct unit *u, const struct app *a)
+{
+    const struct slot_claim *c = &a->slots[u->key.slot].surrogate;
+    return u->inherited && !u->body.surrogate && c->owner && c->owner != e->crypto->node && c->state == UNIT_RUNNING &&
+           peer_alive(e, c->owner) && version_equal(c->spec, a->spec_version);
+}
+
 /* RUN_NONE and it should run: one step nearer. */
 static void run_none(struct engine *e, struct unit *u, const struct app *a)
 {
@@ -315,6 +333,10 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
     }
     if (!e->ready || !e->scanned || app_spec(e, a, &spec))
         return;
+    if (stand_in_runs(e, u, a)) {
+        unit_release(e, u, "its stand-in runs on");
+        return;
+    }
     if (!renewed && e->now < u->backoff_until_ms) {
         e->units_next_ms = min_u64(e->units_next_ms, u->backoff_until_ms);
         return;
@@ -384,9 +406,13 @@ static void renew_deadline(struct engine *e, struct unit *u)
 
 /* ---- Reconcile ----------------------------------------------------------------------------------- */
 
-static bool winner_ready(const struct slot_claim *c)
+/* What the winner's host said before it last began says nothing of now. */
+static bool winner_ready(const struct engine *e, const struct slot_claim *c)
 {
-    return c && (c->state == UNIT_RUNNING || c->state == UNIT_DONE || c->state == UNIT_FAILED);
+    if (!c || c->state != UNIT_RUNNING)
+        return c && (c->state == UNIT_DONE || c->state == UNIT_FAILED);
+    const struct peer *p = peer_find(e, c->owner);
+    return p && c->boot == p->boot;
 }
 
 /* Nothing runs, and nothing should: what is left of it? False: the unit is gone. */
@@ -430,7 +456,7 @@ static void unit_reconcile(struct engine *e, struct unit *u)
             run_up(e, u, a);
         else if (wish == WISH_GONE || wish == WISH_RELEASE || wish == WISH_PAUSE)
             unit_stop(e, u);
-        else if (wish == WISH_YIELD && e->ready && winner_ready(c)) {
+        else if (wish == WISH_YIELD && e->ready && winner_ready(e, c)) {
             e->count.overtaken++;
             unit_stop(e, u);
         }
@@ -451,7 +477,7 @@ static void adopt(struct engine *e, struct unit *u, uint32_t pid)
     u->deadline_next_ms = e->now;
     u->deadline_set = true;
     unit_reserve(e, u, u->body.memory_mib);
-    bool news = u->body.state != UNIT_RUNNING || u->body.pid != pid;
+    bool news = u->body.state != UNIT_RUNNING || u->body.pid != pid || u->body.boot != e->cfg.boot;
     u->body.pid = pid;
     unit_enter(e, u, UNIT_RUNNING, "");
     unit_log(e, u, LOG_INFO, "unit.adopted");
@@ -519,6 +545,7 @@ void units_on_own_record(struct engine *e, const struct entry *entry, enum origi
         return;
     }
     u->body = body;
+    u->inherited = true;
     u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
     for (uint32_t i = 0; i < e->stranger_count; i++) {
         const struct stranger s = e->strangers[i];
@@ -624,9 +651,7 @@ static void end_by_itself(struct engine *e, struct unit *u, const struct unit_en
         break;
     case END_HOST:
         if (u->body.pid == 0 || u->failures >= MOVE_ON_FAILURES) {
-            struct app *a = app_find(e, &u->key.app);
-            if (a)
-                a->fault_until_ms = e->now + HOST_FAULT_MS;
+            unit_fault(e, u);
             u->body.released = 1;
             unit_enter(e, u, UNIT_STOPPED, end->text);
         } else {
@@ -750,9 +775,13 @@ static void publish_again(struct engine *e, struct unit *u)
 
 static void faults_expire(struct engine *e)
 {
+    if (!e->faults)
+        return;
+    e->faults = false;
     for (struct app *a = e->apps; a; a = a->hh.next) {
         if (!a->fault_until_ms)
             continue;
+        e->faults = true;
         if (e->now >= a->fault_until_ms) {
             a->fault_until_ms = 0;
             self_room(e);

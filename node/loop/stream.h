@@ -16,7 +16,8 @@
  *   more; so after it, return. on_closed says the same of a channel that the peer or a fault has ended.
  * - One loop, one thread.
  *
- * A call that found its kept connection broken is sent once more on a new one: calls are at least once. */
+ * A call that found its kept connection broken is sent once more on a new one: calls are at least once.
+ * SIGPIPE is set to be ignored, unless the process handles it: libuv needs that. */
 #ifndef UNIMESH_NODE_LOOP_STREAM_H
 #define UNIMESH_NODE_LOOP_STREAM_H
 
@@ -86,7 +87,7 @@ struct stream_counters {
 
 /* Listen at `bind` (port 0: any; streams_address tells which) and be ready to call. loop and crypto are
  * borrowed for its life. cfg NULL: the default. ERR_EXISTS: the address is in use; ERR_UNREACHABLE: it isn't
- * ours; ERR_DENIED; ERR_NOMEM; ERR_IO. */
+ * ours; ERR_DENIED; ERR_NOMEM; ERR_IO. On failure, too, memory goes while the loop runs. */
 enum err streams_new(struct streams **out, uv_loop_t *loop, const struct node_crypto *crypto,
                      const struct address *bind, const struct stream_config *cfg,
                      const struct stream_callbacks *cb, void *ctx) MUST_USE;
@@ -106,7 +107,8 @@ struct stream_counters streams_counters(const struct streams *s);
 void streams_call(struct streams *s, uint64_t id, const struct address *to, node_id expected,
                   const void *p, size_t len, uint64_t timeout_ms);
 
-/* Answer the on_call `conn`, once. If the caller has gone meanwhile, nothing happens (answers_late). */
+/* Answer the on_call `conn`, once. If the caller has gone meanwhile, nothing happens (answers_late). An answer
+ * beyond message_bytes_max is none: the caller gets ERR_CLOSED (messages_too_large). */
 void streams_answer(struct streams *s, uint64_t conn, const void *p, size_t len);
 
 /* ---- Channels ------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
-/* Running guests on this host: the daemon's side. It forks nothing: mesh-priv starts shims (priv.h), a shim is a guest's
- * parent (shim_protocol.h), and this finds them, watches them, and says what happened in the engine's words.
+/* Running guests on this host: the daemon's side. It forks nothing: mesh-priv starts shims (priv.h), a shim is a
+ * guest's parent (shim_protocol.h), and this finds them, watches them, and says what happened in the engine's words.
  *
  *   RUN/units/UID.SLOT.EPOCH/   one a run: sock, console, exit, image; see shim_protocol.h
- *   RUN/owner                   the id of the node whose guests these are
+ *   RUN/owner                   the id of the node whose guests these are; locked while it runs
  *
  * Order: runtime_new → on_found and on_ended for each run that is there, from inside it → runtime_probe → requests.
  * From then on callbacks come from the loop only, never from inside a function of this header. Every start is followed
@@ -30,7 +30,8 @@ struct runtime_config {
     const char *cache_path;              /* STATE/targets: what trial boots found, by boot id and tender */
     node_id node;                        /* ours: runs of another's are stopped before anything else */
     uint32_t stop_grace_ms;              /* 3000: from SIGTERM to SIGKILL */
-    int priv_fd;                         /* of priv_spawn; the runtime owns it from here */
+    int priv_fd;                         /* of priv_spawn; the runtime owns it from here, also when runtime_new fails */
+    const char *priv_path;               /* to start mesh-priv again should it end; NULL: starts fail from then on */
 };
 struct runtime_config runtime_config_default(void);
 
@@ -40,13 +41,16 @@ struct runtime_callbacks {
     void (*on_started)(void *ctx, const struct unit_id *unit, uint32_t pid, enum target target);
     /* end.text is borrowed. The exit record stays until runtime_forget. */
     void (*on_ended)(void *ctx, const struct unit_id *unit, const struct unit_end *end);
-    /* Trial boots are done (or were remembered): what this host runs, and in words, a line each, what it lacks and why. */
+    /* Trial boots are done (or were remembered): what this host runs, and in words, a line each, what it lacks and why.
+     * Comes once more, with other words, when a trial boot with KVM took its time. */
     void (*on_host)(void *ctx, const struct host_facts *facts, const char *text);
     /* mesh-priv ended: starts fail until it is back (it is started again). May be NULL. */
     void (*on_priv_lost)(void *ctx);
 };
 
-/* ERR_DENIED, ERR_IO, ERR_NOMEM, ERR_TOO_LARGE (a path). `why`: what and what to do. */
+/* Runs of another node in RUN are stopped and removed before it returns (stop_grace_ms and a little).
+ * ERR_BUSY: another node uses RUN; ERR_DENIED, ERR_IO, ERR_NOMEM, ERR_INVALID, ERR_TOO_LARGE (a path). `why`: what and
+ * what to do. */
 enum err runtime_new(struct runtime **out, uv_loop_t *loop, const struct runtime_config *cfg,
                      const struct runtime_callbacks *cb, void *ctx, char *why, size_t why_size) MUST_USE;
 /* Stop watching; guests run on. `on_gone` when the last handle is closed: run the loop until then. */
@@ -65,11 +69,13 @@ void runtime_forget(struct runtime *rt, const struct unit_id *unit);
 
 /* Read the console of a run, alive or not yet forgotten, from byte `offset` on (counted since its start). *skipped: how
  * many bytes after `offset` are gone, overwritten by newer ones. *next: where to go on; *got is 0 when nothing is there
- * yet. *ended: it has ended, and there will be no more than this. ERR_NOT_FOUND: no such run here; ERR_CORRUPT; ERR_IO. */
+ * yet. *ended: it has ended, and there will be no more than this.
+ * ERR_NOT_FOUND: no such run here; ERR_CORRUPT; ERR_IO. */
 enum err runtime_console_read(struct runtime *rt, const struct unit_id *unit, uint64_t offset, void *out, size_t size,
                               size_t *got, uint64_t *skipped, uint64_t *next, int *ended) MUST_USE;
 /* The last `lines` lines begin at *offset. */
-enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines, uint64_t *offset) MUST_USE;
+enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines,
+                              uint64_t *offset) MUST_USE;
 
 /* Call back (from the loop) when the console grew or ended; cheap, may be spurious. Stop with runtime_console_unwatch; a
  * forgotten run calls back once more. */

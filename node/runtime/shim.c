@@ -1,38 +1,44 @@
 /* mesh-shim: one guest's parent. Started by mesh-priv in the unit's folder, it starts the tender, drains its console
  * into the ring, answers on `sock`, stops the tender when asked or when the deadline passes, and leaves the exit
- * record. It needs neither meshd nor mesh-priv once it runs. Static, no library but libc, no allocation after the
- * start.
+ * record. It needs neither meshd nor mesh-priv once it runs. No C library (bare.h), no allocation.
  *
  *   mesh-shim TARGET DEADLINE_MS READY_FD TENDER ARGUMENT…
  *
- * READY_FD gets one exit record's bytes if the start failed, else it is closed when the tender runs.
- * The place for dropping to the guest's user is child_exec(), before the death signal. */
+ * READY_FD gets one message: the status when the tender runs, or the exit record if the start failed.
+ * A shim that is told to end (SIGTERM) stops its guest first. One that is killed takes the guest along, by the death
+ * signal. The place for dropping to the guest's user is child_exec(), before that signal is set. */
 #define _GNU_SOURCE
+#include "node/runtime/bare.h"
+#include "node/runtime/proc.h"
 #include "node/runtime/shim_protocol.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { CLIENTS_MAX = 8, STOP_GRACE_MS = 3000 };
+enum {
+    CLIENTS_MAX = 8,
+    BACKLOG = 16,
+    STOP_GRACE_MS = 3000,
+    FAR_MS = 0x7fffffff /* a grace is at most that: 24 days */
+};
+_Static_assert((int)SHIM_BOOT_SIZE == (int)BOOT_ID_SIZE, "one boot id");
 
 static struct {
     struct shim_status status;
     struct shim_exit exit;
     struct shim_console console;
+    char **environment;
     int console_fd, exit_fd, listen_fd, pipe_fd, signal_fd, timer_fd, ready_fd;
     int clients[CLIENTS_MAX];
     uint64_t kill_at_ms; /* 0: not stopping */
@@ -41,9 +47,28 @@ static struct {
 
 static uint64_t now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_BOOTTIME, &t);
+    struct timespec t = {0, 0};
+    (void)BARE(clock_gettime, CLOCK_BOOTTIME, &t, 0, 0, 0);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int file_open(const char *name, int flags)
+{
+    return (int)BARE(openat, AT_FDCWD, name, flags | O_CLOEXEC, 0600, 0);
+}
+
+static void file_close(int *fd)
+{
+    (void)BARE(close, *fd, 0, 0, 0, 0);
+    *fd = -1;
+}
+
+static uint64_t decimal(const char *p)
+{
+    uint64_t v = 0;
+    for (; *p >= '0' && *p <= '9'; p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    return v;
 }
 
 /* ---- the end ------------------------------------------------------------------------------------ */
@@ -55,19 +80,26 @@ static void record_exit(void)
     s.exit.ended_ms = now_ms();
     s.exit.console_end = s.console.written;
     shim_exit_encode(&s.exit, bytes);
-    if (s.exit_fd >= 0 && pwrite(s.exit_fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes)
-        (void)fsync(s.exit_fd);
+    if (s.exit_fd >= 0 && BARE(pwrite64, s.exit_fd, bytes, sizeof bytes, 0, 0) == (long)sizeof bytes)
+        (void)BARE(fsync, s.exit_fd, 0, 0, 0, 0);
     if (s.exit.end == SHIM_END_NOT_STARTED && s.ready_fd >= 0)
-        (void)!write(s.ready_fd, bytes, sizeof bytes);
+        (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
 }
 
-static _Noreturn void not_started(const char *what, int error)
+static _Noreturn void leave(int status)
+{
+    for (;;)
+        (void)BARE(exit_group, status, 0, 0, 0, 0);
+}
+
+/* error: negative, as the kernel says it. */
+static _Noreturn void not_started(const char *what, long error)
 {
     s.exit.end = SHIM_END_NOT_STARTED;
-    s.exit.error = (uint32_t)error;
-    (void)snprintf(s.exit.text, sizeof s.exit.text, "%s: %s", what, strerror(error));
+    s.exit.error = (uint32_t)-error;
+    memcpy(s.exit.text, what, strnlen(what, sizeof s.exit.text - 1));
     record_exit();
-    _exit(1);
+    leave(1);
 }
 
 /* ---- the console -------------------------------------------------------------------------------- */
@@ -80,83 +112,149 @@ static void console_write(const uint8_t *p, size_t len)
         size_t offset = (size_t)((at + done) % SHIM_CONSOLE_RING);
         size_t room = SHIM_CONSOLE_RING - offset;
         size_t n = len - done < room ? len - done : room;
-        ssize_t r = pwrite(s.console_fd, p + done, n, (off_t)(SHIM_CONSOLE_HEADER + offset));
+        long r = BARE(pwrite64, s.console_fd, p + done, n, SHIM_CONSOLE_HEADER + offset, 0);
         if (r <= 0)
             break; /* the file is preallocated; a broken disk must not stop the guest */
         done += (size_t)r;
     }
     s.console.written = at + len;
     shim_console_encode(&s.console, header);
-    (void)!pwrite(s.console_fd, header, sizeof header, 0);
+    (void)BARE(pwrite64, s.console_fd, header, sizeof header, 0, 0);
 }
 
 /* false: nothing more is there now, or ever. */
 static bool console_drain(void)
 {
-    uint8_t bytes[16384];
-    ssize_t n = read(s.pipe_fd, bytes, sizeof bytes);
+    static uint8_t bytes[SHIM_CONSOLE_CHUNK];
+    long n = BARE(read, s.pipe_fd, bytes, sizeof bytes, 0, 0);
     if (n > 0) {
         console_write(bytes, (size_t)n);
         return true;
     }
-    if (n == 0) {
-        close(s.pipe_fd);
-        s.pipe_fd = -1;
-    }
+    if (n == 0)
+        file_close(&s.pipe_fd);
     return false;
 }
 
 /* ---- the tender --------------------------------------------------------------------------------- */
 
+/* The kernel's struct sigaction and mask: the C library's are another shape. */
+struct action {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ};
+
+static void signals_set(void (*handler)(int), uint64_t blocked)
+{
+    const struct action action = {.handler = handler}, none = {.handler = SIG_DFL};
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+        (void)BARE(rt_sigaction, ignored[i], &action, NULL, sizeof action.mask, 0);
+    (void)BARE(rt_sigaction, SIGCHLD, &none, NULL, sizeof none.mask, 0); /* mesh-priv ignores it */
+    (void)BARE(rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked, 0);
+}
+
 static _Noreturn void child_exec(char **argv, int out, int failed)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int null = open("/dev/null", O_RDONLY);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
-        goto fail;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        goto fail;
-    if (getppid() != (pid_t)s.status.shim_pid) /* it died before the signal was set */
-        _exit(127);
-    execv(argv[0], argv);
-fail:;
-    int error = errno;
-    (void)!write(failed, &error, sizeof error);
-    _exit(127);
+    static const struct rlimit no_core = {0, 0}; /* a crashing tender would dump its guest's memory */
+    signals_set(SIG_DFL, 0);                     /* what this process ignores or blocks, the tender must not inherit */
+    (void)BARE(prlimit64, 0, RLIMIT_CORE, &no_core, NULL, 0);
+    long error = file_open("/dev/null", O_RDONLY);
+    if (error >= 0)
+        error = BARE(dup3, error, 0, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(dup3, out, 1, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(dup3, out, 2, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (error >= 0 && BARE(getppid, 0, 0, 0, 0, 0) != (long)s.status.shim_pid)
+        leave(127); /* it died before the signal was set */
+    if (error >= 0)
+        error = BARE(execve, argv[0], argv, s.environment, 0, 0);
+    (void)BARE(write, failed, &error, sizeof error, 0, 0);
+    leave(127);
+}
+
+static uint64_t tender_start_ticks(uint32_t pid)
+{
+    char path[32] = "/proc/", text[1024], digits[12];
+    size_t at = 6, n = 0;
+    struct proc_stat stat;
+    for (; pid > 0; pid /= 10)
+        digits[n++] = (char)('0' + pid % 10);
+    while (n > 0)
+        path[at++] = digits[--n];
+    memcpy(path + at, "/stat", 6);
+    int fd = file_open(path, O_RDONLY);
+    long len = BARE(read, fd, text, sizeof text, 0, 0);
+    file_close(&fd);
+    return len > 0 && proc_stat_parse(text, (size_t)len, &stat) ? stat.start_ticks : 0;
 }
 
 static void tender_start(char **argv)
 {
-    int console[2], failed[2];
-    if (pipe2(console, O_CLOEXEC) < 0 || pipe2(failed, O_CLOEXEC) < 0)
-        not_started("pipe", errno);
+    int console[2] = {-1, -1}, failed[2] = {-1, -1};
+    long error = BARE(pipe2, console, O_CLOEXEC, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(pipe2, failed, O_CLOEXEC, 0, 0, 0);
+    if (error < 0)
+        not_started("pipe", error);
     s.pipe_fd = console[0];
-    (void)fcntl(s.pipe_fd, F_SETFL, O_NONBLOCK);
-    s.status.shim_pid = (uint32_t)getpid();
-    pid_t pid = fork();
+    (void)BARE(fcntl, s.pipe_fd, F_SETFL, O_RDONLY | O_NONBLOCK, 0, 0);
+    s.status.shim_pid = (uint32_t)BARE(getpid, 0, 0, 0, 0, 0);
+    long pid = BARE(clone, SIGCHLD, 0, 0, 0, 0); /* fork */
     if (pid < 0)
-        not_started("fork", errno);
+        not_started("fork", pid);
     if (pid == 0)
         child_exec(argv, console[1], failed[1]);
-    close(console[1]);
-    close(failed[1]);
-    int error = 0;
-    if (read(failed[0], &error, sizeof error) == (ssize_t)sizeof error)
-        not_started(argv[0], error);
-    close(failed[0]);
+    file_close(&console[1]);
+    file_close(&failed[1]);
+    if (BARE(read, failed[0], &error, sizeof error, 0, 0) == (long)sizeof error) {
+        const char *name = argv[0];
+        for (const char *p = name; *p != '\0'; p++)
+            if (*p == '/')
+                name = p + 1;
+        not_started(name, error);
+    }
+    file_close(&failed[0]);
     s.status.pid = (uint32_t)pid;
     s.status.started_ms = now_ms();
+    s.status.start_ticks = tender_start_ticks(s.status.pid);
+}
+
+/* Who watches may read it when this process is no more; and who started it waits for it. */
+static void status_tell(void)
+{
+    uint8_t bytes[SHIM_STATUS_SIZE];
+    char text[64];
+    int fd = file_open(PROC_BOOT_ID, O_RDONLY);
+    long len = BARE(read, fd, text, sizeof text, 0, 0);
+    file_close(&fd);
+    if (len > 0)
+        (void)proc_boot_id_parse(text, (size_t)len, s.status.boot);
+    shim_status_encode(&s.status, bytes);
+    fd = file_open("run", O_WRONLY | O_CREAT);
+    (void)BARE(write, fd, bytes, sizeof bytes, 0, 0);
+    file_close(&fd);
+    (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
+    file_close(&s.ready_fd);
+}
+
+static void tender_kill(int signal)
+{
+    (void)BARE(kill, s.status.pid, signal, 0, 0, 0);
 }
 
 static void tender_reap(void)
 {
-    struct signalfd_siginfo info;
-    while (read(s.signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        ;
-    int status;
-    if (s.ended || waitpid((pid_t)s.status.pid, &status, WNOHANG) != (pid_t)s.status.pid)
+    int status = 0;
+    if (s.ended || BARE(wait4, s.status.pid, &status, WNOHANG, NULL, 0) != (long)s.status.pid)
         return;
     s.ended = true;
     if (WIFEXITED(status)) {
@@ -171,39 +269,50 @@ static void tender_reap(void)
 static void timer_set(void)
 {
     uint64_t at = s.kill_at_ms != 0 ? s.kill_at_ms : s.status.deadline_ms;
+    if (at > INT64_MAX)
+        at = INT64_MAX;
     struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000}};
-    (void)timerfd_settime(s.timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+    (void)BARE(timerfd_settime, s.timer_fd, TFD_TIMER_ABSTIME, &spec, NULL, 0);
 }
 
 static void tender_stop(enum shim_intent intent, uint64_t grace_ms)
 {
-    if (s.ended)
-        return;
     if (s.exit.intent == SHIM_INTENT_NONE)
         s.exit.intent = intent;
+    if (grace_ms == 0)
+        grace_ms = STOP_GRACE_MS;
     if (s.kill_at_ms == 0)
-        s.kill_at_ms = now_ms() + (grace_ms > 0 ? grace_ms : STOP_GRACE_MS);
-    kill((pid_t)s.status.pid, SIGTERM);
-    kill((pid_t)s.status.pid, SIGCONT);
+        s.kill_at_ms = now_ms() + (grace_ms < FAR_MS ? grace_ms : FAR_MS);
+    tender_kill(SIGTERM);
+    tender_kill(SIGCONT);
     timer_set();
 }
 
 static void timer_fired(void)
 {
     uint64_t expirations;
-    (void)!read(s.timer_fd, &expirations, sizeof expirations);
+    (void)BARE(read, s.timer_fd, &expirations, sizeof expirations, 0, 0);
     uint64_t now = now_ms();
     if (s.kill_at_ms != 0 && now >= s.kill_at_ms)
-        kill((pid_t)s.status.pid, SIGKILL);
+        tender_kill(SIGKILL);
     else if (s.kill_at_ms == 0 && s.status.deadline_ms != 0 && now >= s.status.deadline_ms)
         tender_stop(SHIM_INTENT_DEADLINE, 0);
+}
+
+static void signals_take(void)
+{
+    struct signalfd_siginfo info = {0};
+    while (BARE(read, s.signal_fd, &info, sizeof info, 0, 0) == (long)sizeof info)
+        if (info.ssi_signo == SIGTERM)
+            tender_stop(SHIM_INTENT_STOP, 0);
+    tender_reap();
 }
 
 /* ---- who watches -------------------------------------------------------------------------------- */
 
 static void client_accept(void)
 {
-    int fd = accept4(s.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = (int)BARE(accept4, s.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
     for (int i = 0; i < CLIENTS_MAX; i++)
@@ -211,7 +320,7 @@ static void client_accept(void)
             s.clients[i] = fd;
             return;
         }
-    close(s.clients[0]); /* the oldest has had its time */
+    file_close(&s.clients[0]); /* the oldest has had its time */
     memmove(s.clients, s.clients + 1, sizeof s.clients - sizeof s.clients[0]);
     s.clients[CLIENTS_MAX - 1] = fd;
 }
@@ -219,13 +328,12 @@ static void client_accept(void)
 static void client_step(int *client)
 {
     uint8_t in[SHIM_REQUEST_SIZE * 2], out[SHIM_STATUS_SIZE];
-    struct shim_request request;
-    ssize_t n = recv(*client, in, sizeof in, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    struct shim_request request = {SHIM_ASK, 0};
+    long n = BARE(recvfrom, *client, in, sizeof in, 0, NULL);
+    if (n == -EAGAIN || n == -EINTR)
         return;
     if (n <= 0 || !shim_request_decode(in, (size_t)n, &request)) {
-        close(*client);
-        *client = -1;
+        file_close(client);
         return;
     }
     if (request.verb == SHIM_STOP)
@@ -235,11 +343,12 @@ static void client_step(int *client)
         timer_set();
     }
     if (request.verb == SHIM_KILL) {
-        s.exit.intent = SHIM_INTENT_STOP;
-        kill((pid_t)s.status.pid, SIGKILL);
+        if (s.exit.intent == SHIM_INTENT_NONE)
+            s.exit.intent = SHIM_INTENT_STOP;
+        tender_kill(SIGKILL);
     }
     shim_status_encode(&s.status, out);
-    (void)send(*client, out, sizeof out, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)BARE(sendto, *client, out, sizeof out, MSG_NOSIGNAL | MSG_DONTWAIT, NULL);
 }
 
 static void loop(void)
@@ -249,19 +358,19 @@ static void loop(void)
             {s.pipe_fd, POLLIN, 0}, {s.signal_fd, POLLIN, 0}, {s.timer_fd, POLLIN, 0}, {s.listen_fd, POLLIN, 0}};
         for (int i = 0; i < CLIENTS_MAX; i++)
             p[4 + i] = (struct pollfd){s.clients[i], POLLIN, 0};
-        if (poll(p, 4 + CLIENTS_MAX, -1) < 0)
+        if (BARE(ppoll, p, 4 + CLIENTS_MAX, NULL, NULL, 0) < 0)
             continue;
         if (p[0].revents != 0)
             (void)console_drain();
         if (p[2].revents != 0)
             timer_fired();
         for (int i = 0; i < CLIENTS_MAX; i++)
-            if (p[4 + i].revents != 0 && p[4 + i].fd == s.clients[i])
+            if (p[4 + i].revents != 0)
                 client_step(&s.clients[i]);
         if (p[3].revents != 0)
             client_accept();
         if (p[1].revents != 0)
-            tender_reap();
+            signals_take();
     }
     while (s.pipe_fd >= 0 && console_drain())
         ;
@@ -269,56 +378,72 @@ static void loop(void)
 
 /* ---- the start ---------------------------------------------------------------------------------- */
 
+/* Room for the whole file, so that a full disk is met now and not in the middle. */
+static long preallocate(int fd, size_t size)
+{
+    static const uint8_t zeros[4096];
+    long r = BARE(fallocate, fd, 0, 0, size, 0);
+    if (r != -EOPNOTSUPP)
+        return r;
+    for (size_t at = 0; at < size; at += (size_t)r) {
+        size_t n = size - at < sizeof zeros ? size - at : sizeof zeros;
+        r = BARE(pwrite64, fd, zeros, n, at, 0);
+        if (r <= 0)
+            return r < 0 ? r : -EIO;
+    }
+    return 0;
+}
+
 static void files_open(void)
 {
     uint8_t header[SHIM_CONSOLE_HEADER];
-    s.exit_fd = open("exit", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int error = s.exit_fd < 0 ? errno : posix_fallocate(s.exit_fd, 0, SHIM_EXIT_SIZE);
-    if (error != 0)
+    s.exit_fd = file_open("exit", O_RDWR | O_CREAT);
+    long error = s.exit_fd < 0 ? s.exit_fd : preallocate(s.exit_fd, SHIM_EXIT_SIZE);
+    if (error < 0)
         not_started("exit record", error);
-    s.console_fd = open("console", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    error = s.console_fd < 0 ? errno : posix_fallocate(s.console_fd, 0, SHIM_CONSOLE_HEADER + SHIM_CONSOLE_RING);
-    if (error != 0)
-        not_started("console", error);
+    s.console_fd = file_open("console", O_RDWR | O_CREAT);
+    error = s.console_fd < 0 ? s.console_fd : preallocate(s.console_fd, SHIM_CONSOLE_HEADER + SHIM_CONSOLE_RING);
     s.console.ring_bytes = SHIM_CONSOLE_RING;
     shim_console_encode(&s.console, header);
-    if (pwrite(s.console_fd, header, sizeof header, 0) != (ssize_t)sizeof header)
-        not_started("console", errno);
-    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "sock"};
-    s.listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s.listen_fd < 0 || bind(s.listen_fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(s.listen_fd, 4) < 0)
-        not_started("socket", errno);
+    if (error >= 0)
+        error = BARE(pwrite64, s.console_fd, header, sizeof header, 0, 0);
+    if (error < 0)
+        not_started("console", error);
+    static const struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "sock"};
+    s.listen_fd = (int)BARE(socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0, 0);
+    error = s.listen_fd < 0 ? s.listen_fd : BARE(bind, s.listen_fd, &at, sizeof at, 0, 0);
+    if (error >= 0)
+        error = BARE(listen, s.listen_fd, BACKLOG, 0, 0, 0);
+    if (error < 0)
+        not_started("socket", error);
 }
 
-int main(int argc, char **argv)
+int bare_main(int argc, char **argv, char **environment)
 {
+    static const char usage[] = "mesh-shim is started by mesh-priv, not by hand\n";
+    const uint64_t taken = UINT64_C(1) << (SIGCHLD - 1) | UINT64_C(1) << (SIGTERM - 1);
     s.console_fd = s.exit_fd = s.listen_fd = s.pipe_fd = s.signal_fd = s.timer_fd = s.ready_fd = -1;
     for (int i = 0; i < CLIENTS_MAX; i++)
         s.clients[i] = -1;
     if (argc < 5) {
-        (void)!write(2, "mesh-shim is started by mesh-priv, not by hand\n", 47);
+        (void)BARE(write, 2, usage, sizeof usage - 1, 0, 0);
         return 2;
     }
-    s.status.target = (uint32_t)strtoul(argv[1], NULL, 10);
-    s.status.deadline_ms = strtoull(argv[2], NULL, 10);
-    s.ready_fd = (int)strtol(argv[3], NULL, 10);
-    (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
-    (void)umask(077);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
-    s.signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    s.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    s.environment = environment;
+    s.status.target = (uint32_t)decimal(argv[1]);
+    s.status.deadline_ms = decimal(argv[2]);
+    s.ready_fd = (int)decimal(argv[3]);
+    (void)BARE(fcntl, s.ready_fd, F_SETFD, FD_CLOEXEC, 0, 0);
+    (void)BARE(umask, 077, 0, 0, 0, 0);
+    signals_set(SIG_IGN, taken);
+    s.signal_fd = (int)BARE(signalfd4, -1, &taken, sizeof taken, SFD_CLOEXEC | SFD_NONBLOCK, 0);
+    s.timer_fd = (int)BARE(timerfd_create, CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK, 0, 0, 0);
     if (s.signal_fd < 0 || s.timer_fd < 0)
-        not_started("signals", errno);
+        not_started("signals", s.signal_fd < 0 ? s.signal_fd : s.timer_fd);
     files_open();
     timer_set();
     tender_start(argv + 4);
-    close(s.ready_fd);
-    s.ready_fd = -1;
+    status_tell();
     loop();
     record_exit();
     return 0;

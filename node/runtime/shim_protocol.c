@@ -1,8 +1,9 @@
+#define _GNU_SOURCE
 #include "node/runtime/shim_protocol.h"
 
 #include <string.h>
 
-enum { VERSION = 1 };
+enum { PROTOCOL_VERSION = 1 };
 static const char exit_magic[8] = "UMEXIT1", console_magic[8] = "UMCONS1";
 
 static void put(uint8_t *p, uint64_t v, size_t bytes)
@@ -31,14 +32,14 @@ static uint64_t checksum(const uint8_t *p, size_t len)
 void shim_request_encode(const struct shim_request *r, uint8_t out[static SHIM_REQUEST_SIZE])
 {
     memset(out, 0, SHIM_REQUEST_SIZE);
-    out[0] = VERSION;
+    out[0] = PROTOCOL_VERSION;
     out[1] = (uint8_t)r->verb;
     put(out + 8, r->argument, 8);
 }
 
 bool shim_request_decode(const uint8_t *in, size_t len, struct shim_request *out)
 {
-    if (len < SHIM_REQUEST_SIZE || in[0] < VERSION)
+    if (len < SHIM_REQUEST_SIZE || in[0] < PROTOCOL_VERSION)
         return false;
     out->verb = (enum shim_verb)in[1];
     out->argument = get(in + 8, 8);
@@ -48,23 +49,29 @@ bool shim_request_decode(const uint8_t *in, size_t len, struct shim_request *out
 void shim_status_encode(const struct shim_status *s, uint8_t out[static SHIM_STATUS_SIZE])
 {
     memset(out, 0, SHIM_STATUS_SIZE);
-    out[0] = VERSION;
+    out[0] = PROTOCOL_VERSION;
     put(out + 4, s->target, 4);
     put(out + 8, s->pid, 4);
     put(out + 12, s->shim_pid, 4);
     put(out + 16, s->started_ms, 8);
     put(out + 24, s->deadline_ms, 8);
+    put(out + 32, s->start_ticks, 8);
+    memcpy(out + 40, s->boot, SHIM_BOOT_SIZE);
+    put(out + 56, checksum(out, 56), 8);
 }
 
 bool shim_status_decode(const uint8_t *in, size_t len, struct shim_status *out)
 {
-    if (len < SHIM_STATUS_SIZE || in[0] < VERSION)
+    if (len < SHIM_STATUS_SIZE || in[0] < PROTOCOL_VERSION || get(in + 56, 8) != checksum(in, 56))
         return false;
+    memset(out, 0, sizeof *out);
     out->target = (uint32_t)get(in + 4, 4);
     out->pid = (uint32_t)get(in + 8, 4);
     out->shim_pid = (uint32_t)get(in + 12, 4);
     out->started_ms = get(in + 16, 8);
     out->deadline_ms = get(in + 24, 8);
+    out->start_ticks = get(in + 32, 8);
+    memcpy(out->boot, in + 40, SHIM_BOOT_SIZE);
     return true;
 }
 
@@ -72,7 +79,7 @@ void shim_exit_encode(const struct shim_exit *e, uint8_t out[static SHIM_EXIT_SI
 {
     memset(out, 0, SHIM_EXIT_SIZE);
     memcpy(out, exit_magic, 8);
-    put(out + 8, VERSION, 2);
+    put(out + 8, PROTOCOL_VERSION, 2);
     out[10] = (uint8_t)e->end;
     out[11] = (uint8_t)e->intent;
     put(out + 12, (uint32_t)e->status, 4);
@@ -106,7 +113,7 @@ void shim_console_encode(const struct shim_console *c, uint8_t out[static SHIM_C
 {
     memset(out, 0, SHIM_CONSOLE_HEADER);
     memcpy(out, console_magic, 8);
-    put(out + 8, VERSION, 4);
+    put(out + 8, PROTOCOL_VERSION, 4);
     put(out + 12, c->ring_bytes, 4);
     put(out + 16, c->written, 8);
 }

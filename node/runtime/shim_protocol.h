@@ -4,6 +4,7 @@
  *   RUN/units/UID.SLOT.EPOCH/     made by mesh-priv: existing means started
  *       image     the tender's image (a link)      sock      SOCK_SEQPACKET, the shim listens
  *       console   the ring                         exit      the exit record, zeros until the end
+ *       run       the status as of the start
  */
 #ifndef UNIMESH_NODE_RUNTIME_SHIM_PROTOCOL_H
 #define UNIMESH_NODE_RUNTIME_SHIM_PROTOCOL_H
@@ -18,7 +19,10 @@ enum {
     SHIM_EXIT_SIZE = 128,
     SHIM_CONSOLE_HEADER = 64, /* magic 8, u32 version, u32 ring bytes, u64 written so far */
     SHIM_CONSOLE_RING = 256 * 1024,
-    SHIM_TEXT_SIZE = 64
+    SHIM_CONSOLE_CHUNK = 16 * 1024, /* written to the ring before the header says so, at most: a reader beside the writer
+                                       trusts the ring's size less this */
+    SHIM_TEXT_SIZE = 64,
+    SHIM_BOOT_SIZE = 16
 };
 
 enum shim_verb {
@@ -39,13 +43,15 @@ struct shim_status {
     uint32_t shim_pid;
     uint64_t started_ms;  /* CLOCK_BOOTTIME */
     uint64_t deadline_ms; /* 0: none */
+    uint64_t start_ticks; /* the tender's start as /proc/PID/stat has it (field 22); 0: not known */
+    uint8_t boot[SHIM_BOOT_SIZE]; /* the kernel's boot id; zeros: not known */
 };
 
 enum shim_end {
     SHIM_END_NONE = 0,
     SHIM_END_EXITED = 1,
     SHIM_END_SIGNALED = 2,
-    SHIM_END_NOT_STARTED = 3 /* `error` is the errno of what failed, `text` says what */
+    SHIM_END_NOT_STARTED = 3 /* `text` names what failed, `error` is its errno */
 };
 enum shim_intent { SHIM_INTENT_NONE = 0, SHIM_INTENT_STOP = 1, SHIM_INTENT_DEADLINE = 2 };
 
@@ -69,6 +75,7 @@ void shim_request_encode(const struct shim_request *r, uint8_t out[static SHIM_R
 /* false: not one of ours. Unknown verbs pass: who gets one answers with its status. */
 bool shim_request_decode(const uint8_t *in, size_t len, struct shim_request *out);
 void shim_status_encode(const struct shim_status *s, uint8_t out[static SHIM_STATUS_SIZE]);
+/* false: not one of ours, cut short or damaged. */
 bool shim_status_decode(const uint8_t *in, size_t len, struct shim_status *out);
 void shim_exit_encode(const struct shim_exit *e, uint8_t out[static SHIM_EXIT_SIZE]);
 /* false: not there yet (zeros), cut short or damaged. */

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct mem {
     size_t limit_bytes; /* 0: no limit */
@@ -23,6 +24,23 @@ void *mem_grow(struct mem *m, void *p, size_t size);       /* realloc; new bytes
 void *mem_copy(struct mem *m, const void *p, size_t size); /* a copy of size bytes */
 void mem_free(struct mem *m, void *p);                     /* NULL is fine */
 
+/* For tables in memory alone: it decides no order. Our keys are ids and hashes, evenly spread already. */
+static inline unsigned mem_hash(const void *key, size_t len)
+{
+    const unsigned char *p = key;
+    uint64_t h = len;
+    while (len > 0) {
+        uint64_t word = 0;
+        size_t n = len < sizeof word ? len : sizeof word;
+        memcpy(&word, p, n);
+        h = (h ^ word) * UINT64_C(0x9fb21c651e98df25);
+        h ^= h >> 32;
+        p += n;
+        len -= n;
+    }
+    return (unsigned)h;
+}
+
 /* uthash, bound to a budget: define UNIMESH_UTHASH before including this header, and have a
  * `struct mem *mem` in scope wherever a HASH_ADD or HASH_DELETE stands. An addition that found no
  * memory leaves the element out (test its hh.tbl). */
@@ -31,6 +49,7 @@ void mem_free(struct mem *m, void *p);                     /* NULL is fine */
 #define uthash_malloc(size)             mem_alloc(mem, size)
 #define uthash_free(p, size)            mem_free(mem, p)
 #define uthash_nonfatal_oom(element)    ((void)(element))
+#define HASH_FUNCTION(key, len, hashv)  ((hashv) = mem_hash((key), (len)))
 #include <uthash.h>
 #endif
 

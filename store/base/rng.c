@@ -2,16 +2,6 @@
 
 #include "store/base/err.h"
 
-uint64_t mix64(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= UINT64_C(0xbf58476d1ce4e5b9);
-    x ^= x >> 27;
-    x *= UINT64_C(0x94d049bb133111eb);
-    x ^= x >> 31;
-    return x;
-}
-
 /* SplitMix64 (Steele, Lea, Flood 2014) spreads the seed over the state. */
 void rng_init(struct rng *r, uint64_t seed)
 {

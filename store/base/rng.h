@@ -17,6 +17,13 @@ uint64_t rng_below(struct rng *r, uint64_t n);                  /* 0 ≤ x < n, 
 uint64_t rng_between(struct rng *r, uint64_t low, uint64_t high); /* low ≤ x ≤ high */
 
 /* SplitMix64's finalizer: a good 64-bit mix for hashing integers. */
-uint64_t mix64(uint64_t x);
+static inline uint64_t mix64(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 27;
+    x *= UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
 
 #endif

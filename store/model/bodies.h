@@ -170,6 +170,7 @@ struct unit_body {
     uint32_t memory_mib; /* what the host reserves for it, while it runs */
     uint64_t run;      /* the name of what was started last: the epoch then, or 1 << 63 | surrogate. A
                           claim may outgrow it: what runs well is not started again for a new epoch */
+    uint64_t boot; /* the owner's when it wrote this: what an earlier life's record says of running may be over */
     char reason[REASON_SIZE];
 };
 

@@ -1,187 +1,230 @@
 /* unimesh-sim: runs seeds; see tests/sim/README.md. */
-#include "tests/sim/scenario.h"
+#include "tests/sim/pool.h"
 
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30 };
+enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30, FLOOR_SEEDS = 20 };
 
+/* Each planted bug, and a world that shows it soon. */
 static const struct {
     const char *name;
     uint32_t bit;
+    uint32_t hosts, apps, chaos_ms;
 } bugs[] = {
-#define X(name, bit, text) {#name, 1u << (bit)},
+#define X(name, bit, text) {#name, 1u << (bit), 7, 15, 40000},
     BUG_LIST(X)
 #undef X
 };
 enum { BUG_COUNT = sizeof bugs / sizeof bugs[0] };
 
-static void print_run(const struct world *w, const struct scenario_config *cfg, double seconds)
+struct options {
+    struct scenario_config cfg;
+    uint64_t count;
+    uint32_t jobs;
+    bool find, twice, sized;
+    const char *bug;
+};
+
+#define TOTALS(X)                                                                                              \
+    X(events) X(datagrams) X(lost) X(duplicated) X(replayed) X(corrupted) X(calls) X(daemon_crashes)           \
+    X(power_cuts) X(lost_writes) X(failed_writes) X(disk_faults) X(partitions) X(aways) X(leaves) X(deaths)    \
+    X(refutations) X(takeovers) X(handovers) X(surrogates) X(overtaken) X(offers_refused) X(starts)            \
+    X(restarts) X(stops) X(exits) X(fetches) X(fetch_failures) X(commands) X(acknowledged) X(refused_commands) \
+    X(merged) X(syncs)
+
+static void print_totals(const struct totals *t)
 {
-    const struct totals *t = &w->total;
-    printf("seed=%llu nodes=%u apps=%u trace_hash=%016llx seconds=%.1f events=%llu datagrams=%llu lost=%llu "
-           "duplicated=%llu replayed=%llu corrupted=%llu crashes=%llu power_cuts=%llu lost_writes=%llu "
-           "failed_writes=%llu partitions=%llu aways=%llu leaves=%llu deaths_seen=%llu refutations=%llu "
-           "takeovers=%llu handovers=%llu surrogates=%llu overtaken=%llu offers_refused=%llu starts=%llu "
-           "restarts=%llu stops=%llu fetches=%llu commands=%llu acknowledged=%llu refused=%llu\n",
-           (unsigned long long)cfg->seed, cfg->hosts, cfg->apps, (unsigned long long)w->trace_hash, seconds,
-           (unsigned long long)t->events, (unsigned long long)t->datagrams, (unsigned long long)t->lost,
-           (unsigned long long)t->duplicated, (unsigned long long)t->replayed,
-           (unsigned long long)t->corrupted, (unsigned long long)t->daemon_crashes,
-           (unsigned long long)t->power_cuts, (unsigned long long)t->lost_writes,
-           (unsigned long long)t->failed_writes, (unsigned long long)t->partitions,
-           (unsigned long long)t->aways, (unsigned long long)t->leaves, (unsigned long long)t->deaths,
-           (unsigned long long)t->refutations, (unsigned long long)t->takeovers,
-           (unsigned long long)t->handovers, (unsigned long long)t->surrogates,
-           (unsigned long long)t->overtaken, (unsigned long long)t->offers_refused,
-           (unsigned long long)t->starts, (unsigned long long)t->restarts, (unsigned long long)t->stops,
-           (unsigned long long)t->fetches, (unsigned long long)t->commands,
-           (unsigned long long)t->acknowledged, (unsigned long long)t->refused_commands);
+#define X(name) printf(" " #name "=%llu", (unsigned long long)t->name);
+    TOTALS(X)
+#undef X
+    putchar('\n');
     fflush(stdout);
 }
 
-/* An empty world can't pass. Small ones may well be spared this or that. */
+static void totals_add(struct totals *sum, const struct totals *t)
+{
+#define X(name) sum->name += t->name;
+    TOTALS(X)
+#undef X
+}
+
+/* An empty world can't pass. One small world may well be spared this or that; many of them together aren't. */
 static const char *floor_missed(const struct totals *t)
 {
-    if (t->daemon_crashes == 0)
-        return "no daemon was killed";
-    if (t->power_cuts == 0)
-        return "no power was cut";
-    if (t->lost_writes == 0)
-        return "no write was lost";
-    if (t->partitions == 0)
-        return "there was no partition";
-    if (t->takeovers == 0)
-        return "nothing was taken over";
-    if (t->acknowledged == 0)
-        return "nothing was acknowledged";
-    return t->starts == 0 ? "nothing was started" : NULL;
+    static const struct {
+        size_t at;
+        const char *text;
+    } floors[] = {
+        {offsetof(struct totals, daemon_crashes), "no daemon was killed"},
+        {offsetof(struct totals, power_cuts), "no power was cut"},
+        {offsetof(struct totals, lost_writes), "no write was lost"},
+        {offsetof(struct totals, failed_writes), "no write failed"},
+        {offsetof(struct totals, partitions), "there was no partition"},
+        {offsetof(struct totals, lost), "no datagram was lost"},
+        {offsetof(struct totals, takeovers), "nothing was taken over"},
+        {offsetof(struct totals, offers_refused), "no offer was refused"},
+        {offsetof(struct totals, acknowledged), "nothing was acknowledged"},
+        {offsetof(struct totals, starts), "nothing was started"},
+    };
+    for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++)
+        if (*(const uint64_t *)((const char *)t + floors[i].at) == 0)
+            return floors[i].text;
+    return NULL;
 }
 
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
+struct seeds {
+    const struct options *o;
+    uint64_t passed, failed;
+    struct totals sum;
+};
 
-static void print_failure(const struct world *w, const struct scenario_config *cfg)
+static bool seed_done(void *ctx, const struct outcome *r)
 {
-    fprintf(stderr, "seed %llu failed at %llu.%03llu s: %s\nthe last events:\n",
-            (unsigned long long)cfg->seed, (unsigned long long)(w->now / 1000),
-            (unsigned long long)(w->now % 1000), w->failure);
-    uint64_t from = w->trace_next > TRACE_LINES ? w->trace_next - TRACE_LINES : 0;
-    for (uint64_t i = from; i < w->trace_next; i++)
-        fprintf(stderr, "  %s\n", w->trace[i % TRACE_LINES]);
-    fprintf(stderr, "again: scripts/sim --seed %llu --nodes %u --apps %u\n", (unsigned long long)cfg->seed,
-            cfg->hosts, cfg->apps);
-}
-
-/* True if all was well. */
-static bool run(const struct scenario_config *cfg)
-{
-    double from = now();
-    struct world *w = scenario_run(cfg);
-    const char *floor = w->failed || cfg->hosts < FLOOR_HOSTS ? NULL : floor_missed(&w->total);
-    print_run(w, cfg, now() - from);
-    if (w->failed)
-        print_failure(w, cfg);
+    struct seeds *s = ctx;
+    const struct scenario_config *cfg = &s->o->cfg;
+    const char *floor = r->failed || cfg->hosts < FLOOR_HOSTS ? NULL : floor_missed(&r->total);
+    printf("seed=%llu nodes=%u apps=%u trace_hash=%016llx seconds=%.1f", (unsigned long long)r->seed, cfg->hosts,
+           cfg->apps, (unsigned long long)r->trace_hash, r->seconds);
+    print_totals(&r->total);
+    if (r->failed)
+        fprintf(stderr, "seed %llu failed: %s\n", (unsigned long long)r->seed, r->failure);
     if (floor)
-        fprintf(stderr, "seed %llu shows nothing: %s\n", (unsigned long long)cfg->seed, floor);
-    bool ok = !w->failed && !floor;
-    world_free(w);
-    return ok;
+        fprintf(stderr, "seed %llu shows nothing: %s\n", (unsigned long long)r->seed, floor);
+    totals_add(&s->sum, &r->total);
+    s->passed += !r->failed && !floor;
+    s->failed += r->failed || floor;
+    return true;
+}
+
+static int run_seeds(const struct options *o)
+{
+    struct seeds s = {.o = o};
+    pool_run(&o->cfg, o->count, o->jobs, false, seed_done, &s);
+    const char *floor = o->count >= FLOOR_SEEDS ? floor_missed(&s.sum) : NULL;
+    if (floor)
+        fprintf(stderr, "all these seeds together show nothing: %s\n", floor);
+    if (o->count > 1) {
+        printf("seeds=%llu nodes=%u apps=%u failed=%llu", (unsigned long long)o->count, o->cfg.hosts, o->cfg.apps,
+               (unsigned long long)s.failed);
+        print_totals(&s.sum);
+    }
+    return s.failed > 0 || floor ? 1 : 0;
+}
+
+/* 14: the same seed twice, the same trace. */
+static int run_twice(const struct options *o)
+{
+    struct scenario_config cfg = o->cfg;
+    int differ = 0;
+    for (uint64_t i = 0; i < o->count; i++, cfg.seed++) {
+        const struct outcome first = pool_one(&cfg, false), second = pool_one(&cfg, false);
+        bool same = first.trace_hash == second.trace_hash;
+        printf("seed=%llu trace_hash=%016llx again=%016llx%s\n", (unsigned long long)cfg.seed,
+               (unsigned long long)first.trace_hash, (unsigned long long)second.trace_hash,
+               same ? "" : " DIFFERENT");
+        differ += !same || first.failed;
+    }
+    return differ ? 1 : 0;
+}
+
+struct hunt {
+    bool found;
+    uint64_t seed, tried;
+    char failure[512];
+};
+
+static bool hunt_done(void *ctx, const struct outcome *r)
+{
+    struct hunt *h = ctx;
+    h->tried++;
+    if (!r->failed)
+        return true;
+    h->found = true;
+    h->seed = r->seed;
+    memcpy(h->failure, r->failure, sizeof h->failure);
+    return false;
 }
 
 /* Each planted bug must be found. */
-static int find_bugs(struct scenario_config cfg, const char *only)
+static int find_bugs(const struct options *o)
 {
     int missed = 0;
     for (int i = 0; i < BUG_COUNT; i++) {
-        if (only && strcmp(only, bugs[i].name) != 0)
+        if (o->bug && strcmp(o->bug, bugs[i].name) != 0)
             continue;
-        uint64_t seed = 0;
-        bool found = false;
-        while (!found && seed < BUG_SEEDS) {
-            cfg.seed = ++seed;
-            cfg.bugs = bugs[i].bit;
-            struct world *w = scenario_run(&cfg);
-            found = w->failed;
-            if (found)
-                printf("bug=%s found_by_seed=%llu: %s\n", bugs[i].name, (unsigned long long)seed, w->failure);
-            world_free(w);
+        struct scenario_config cfg = o->cfg;
+        struct hunt h = {0};
+        if (!o->sized) {
+            cfg.hosts = bugs[i].hosts;
+            cfg.apps = bugs[i].apps;
+            cfg.chaos_ms = bugs[i].chaos_ms;
         }
-        if (!found)
-            printf("bug=%s found_by_seed=none of %d\n", bugs[i].name, BUG_SEEDS);
+        cfg.bugs = bugs[i].bit;
+        pool_run(&cfg, BUG_SEEDS, o->jobs, true, hunt_done, &h);
+        if (h.found)
+            printf("bug=%s nodes=%u found_by_seed=%llu: %s\n", bugs[i].name, cfg.hosts,
+                   (unsigned long long)h.seed, h.failure);
+        else
+            printf("bug=%s nodes=%u found_by_seed=none of %llu\n", bugs[i].name, cfg.hosts,
+                   (unsigned long long)h.tried);
         fflush(stdout);
-        missed += !found;
+        missed += !h.found;
     }
+    printf("bugs=%d missed=%d\n", o->bug ? 1 : BUG_COUNT, missed);
     return missed ? 1 : 0;
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed N] [--count N] [--nodes N] [--apps N] [--chaos-ms N] [--verbose]\n"
-                    "       sim --find-bugs [--bug NAME] [--nodes N] [--apps N]\n");
+    fprintf(stderr,
+            "usage: scripts/sim [--seed N] [--count N] [--jobs N] [--nodes N] [--apps N] [--chaos-ms N] [--bug NAME]\n"
+            "                   [--verbose]\n"
+            "       scripts/sim --twice [--seed N] [--count N] …   same seed, same trace?\n"
+            "       scripts/sim --find-bugs [--bug NAME] [--jobs N] [--nodes N --apps N --chaos-ms N]\n");
     return 2;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},     {"count", required_argument, NULL, 'c'},
+        {"jobs", required_argument, NULL, 'j'},     {"nodes", required_argument, NULL, 'n'},
+        {"apps", required_argument, NULL, 'a'},     {"chaos-ms", required_argument, NULL, 'm'},
+        {"verbose", no_argument, NULL, 'v'},        {"find-bugs", no_argument, NULL, 'f'},
+        {"twice", no_argument, NULL, 't'},          {"bug", required_argument, NULL, 'b'},
+        {NULL, 0, NULL, 0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        uint64_t number = optarg ? strtoull(optarg, NULL, 0) : 0;
+        switch (c) {
+        case 's': o->cfg.seed = number; break;
+        case 'c': o->count = number; break;
+        case 'j': o->jobs = (uint32_t)number; break;
+        case 'n': o->cfg.hosts = (uint32_t)number; o->sized = true; break;
+        case 'a': o->cfg.apps = (uint32_t)number; o->sized = true; break;
+        case 'm': o->cfg.chaos_ms = (uint32_t)number; o->sized = true; break;
+        case 'v': o->cfg.verbose = true; break;
+        case 'f': o->find = true; break;
+        case 't': o->twice = true; break;
+        case 'b': o->bug = optarg; break;
+        default: return false;
+        }
+    }
+    return optind == argc && o->cfg.hosts >= 1 && o->cfg.hosts <= 1000 && o->cfg.apps <= 2000 && o->cfg.apps > 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct scenario_config cfg = {.seed = 1, .hosts = 50, .apps = 200, .chaos_ms = 60000};
-    uint64_t count = 1;
-    bool find = false;
-    const char *bug = NULL;
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},     {"count", required_argument, NULL, 'c'},
-        {"nodes", required_argument, NULL, 'n'},    {"apps", required_argument, NULL, 'a'},
-        {"chaos-ms", required_argument, NULL, 'm'}, {"verbose", no_argument, NULL, 'v'},
-        {"find-bugs", no_argument, NULL, 'f'},      {"bug", required_argument, NULL, 'b'},
-        {NULL, 0, NULL, 0},
-    };
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (o) {
-        case 's':
-            cfg.seed = strtoull(optarg, NULL, 0);
-            break;
-        case 'c':
-            count = strtoull(optarg, NULL, 0);
-            break;
-        case 'n':
-            cfg.hosts = (uint32_t)strtoul(optarg, NULL, 0);
-            break;
-        case 'a':
-            cfg.apps = (uint32_t)strtoul(optarg, NULL, 0);
-            break;
-        case 'm':
-            cfg.chaos_ms = (uint32_t)strtoul(optarg, NULL, 0);
-            break;
-        case 'v':
-            cfg.verbose = true;
-            break;
-        case 'f':
-            find = true;
-            break;
-        case 'b':
-            bug = optarg;
-            break;
-        default:
-            return usage();
-        }
-    }
-    if (optind != argc || cfg.hosts < 3 || cfg.hosts > 1000 || cfg.apps > 2000 || cfg.apps == 0)
+    struct options o = {
+        .cfg = {.seed = 1, .hosts = 50, .apps = 200, .chaos_ms = 60000}, .count = 1, .jobs = 1};
+    if (!parse(argc, argv, &o))
         return usage();
-    if (find)
-        return find_bugs(cfg, bug);
-    uint32_t planted = 0;
-    for (int i = 0; bug && i < BUG_COUNT; i++)
-        if (strcmp(bug, bugs[i].name) == 0)
-            planted = bugs[i].bit;
-    cfg.bugs = planted;
-    bool ok = true;
-    for (uint64_t i = 0; i < count; i++, cfg.seed++)
-        ok &= run(&cfg);
-    return ok ? 0 : 1;
+    for (int i = 0; o.bug && i < BUG_COUNT; i++)
+        if (strcmp(o.bug, bugs[i].name) == 0)
+            o.cfg.bugs = bugs[i].bit;
+    if (o.bug && !o.cfg.bugs)
+        return usage();
+    return o.find ? find_bugs(&o) : o.twice ? run_twice(&o) : run_seeds(&o);
 }

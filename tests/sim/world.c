@@ -93,11 +93,36 @@ static struct event_node *heap_pop(struct world *w)
     return top;
 }
 
+/* Nodes of up to a datagram are used again. */
+static struct event_node *node_new(struct world *w, size_t len)
+{
+    struct event_node *n = w->spare;
+    if (len > PACKET_SIZE_MAX) {
+        n = malloc(sizeof *n + len);
+    } else if (n) {
+        w->spare = n->spare_next;
+    } else {
+        n = malloc(sizeof *n + PACKET_SIZE_MAX);
+    }
+    CHECK(n);
+    memset(n, 0, sizeof *n);
+    return n;
+}
+
+static void node_free(struct world *w, struct event_node *n)
+{
+    if (n->len > PACKET_SIZE_MAX) {
+        free(n);
+        return;
+    }
+    n->spare_next = w->spare;
+    w->spare = n;
+}
+
 struct event_node *world_later(struct world *w, uint64_t in_ms, enum event_node_kind kind,
                                 const struct host *h, const void *bytes, size_t len)
 {
-    struct event_node *n = calloc(1, sizeof *n + len);
-    CHECK(n);
+    struct event_node *n = node_new(w, len);
     n->at = w->now + in_ms;
     n->order = w->order++;
     n->kind = kind;
@@ -592,9 +617,11 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
     }
 }
 
-static uint64_t bytes_hash(const void *p, size_t len)
+/* A datagram ends in a tag of all of it. */
+static uint64_t bytes_hash(const struct effect *f)
 {
-    return fake_hash64(0, p, len);
+    size_t skip = f->kind == EFFECT_DATAGRAM && f->bytes.len > SEAL_TAG_SIZE ? f->bytes.len - SEAL_TAG_SIZE : 0;
+    return fake_hash64(f->bytes.len, f->bytes.p + skip, f->bytes.len - skip);
 }
 
 void host_step(struct world *w, struct host *h, struct event *ev)
@@ -614,7 +641,7 @@ void host_step(struct world *w, struct host *h, struct event *ev)
     for (size_t i = 0; i < w->fx.count; i++) {
         const struct effect *f = &w->fx.v[i];
         trace(w, (uint64_t)f->kind << 32 ^ f->id ^ f->seq ^
-                     (f->bytes.len ? bytes_hash(f->bytes.p, f->bytes.len) : 0));
+                     (f->bytes.len ? bytes_hash(f) : 0));
         if (w->on_effect)
             w->on_effect(w, h, f);
         effect_do(w, h, f);
@@ -726,7 +753,7 @@ void world_run_until(struct world *w, uint64_t ms)
         struct event_node *n = heap_pop(w);
         w->now = n->at;
         event_do(w, n);
-        free(n);
+        node_free(w, n);
     }
     if (!w->failed)
         w->now = ms;
@@ -753,6 +780,11 @@ void world_free(struct world *w)
     }
     for (size_t i = 0; i < w->heap_count; i++)
         free(w->heap[i]);
+    while (w->spare) {
+        struct event_node *n = w->spare;
+        w->spare = n->spare_next;
+        free(n);
+    }
     while (w->calls) {
         struct pending_call *c = w->calls;
         w->calls = c->next;

@@ -13,6 +13,8 @@
 #include "tests/support/fake_crypto.h"
 
 #include <stdio.h>
+/* uthash with our hash of words; its memory is the C library's here. */
+#define HASH_FUNCTION(key, len, hashv) ((hashv) = mem_hash((key), (len)))
 #include <uthash.h>
 
 enum { HOSTS_MAX = 1024, TRACE_LINES = 64, TRACE_LINE = 240 };
@@ -95,6 +97,7 @@ struct world {
     uint32_t host_count;
     struct event_node **heap;
     size_t heap_count, heap_size;
+    struct event_node *spare;
     struct effects fx;
     struct totals total;
     uint64_t trace_hash;

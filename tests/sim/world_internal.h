@@ -21,6 +21,7 @@ enum event_node_kind {
 };
 
 struct event_node {
+    struct event_node *spare_next;
     uint64_t at, order;
     enum event_node_kind kind;
     uint32_t host, life, from;

@@ -1,26 +1,36 @@
+#define _DEFAULT_SOURCE
 #include "tests/support/fake_crypto.h"
 
 #include "store/base/rng.h"
 
+#include <endian.h>
 #include <string.h>
+
+/* Little endian, whatever the host. */
+static uint64_t load8(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
+}
 
 static uint64_t load(const uint8_t *p, size_t len)
 {
     uint64_t v = 0;
-    if (len >= 8) {
-        for (unsigned i = 0; i < 8; i++)
-            v |= (uint64_t)p[i] << (8 * i);
-        return v;
-    }
-    for (size_t i = 0; i < len; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    memcpy(&v, p, len < sizeof v ? len : sizeof v);
+    return le64toh(v);
+}
+
+static void store8(uint8_t *p, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static void store(uint8_t *p, uint64_t v, size_t len)
 {
-    for (size_t i = 0; i < len && i < 8; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole64(v);
+    memcpy(p, &v, len < sizeof v ? len : sizeof v);
 }
 
 static uint64_t round_of(uint64_t h, uint64_t word)
@@ -34,7 +44,7 @@ uint64_t fake_hash64(uint64_t seed, const void *p, size_t len)
     const uint8_t *b = p;
     uint64_t h = mix64(seed ^ (uint64_t)len * UINT64_C(0x2545f4914f6cdd1d));
     for (; len >= 8; b += 8, len -= 8)
-        h = round_of(h, load(b, 8));
+        h = round_of(h, load8(b));
     if (len > 0)
         h = round_of(h, load(b, len) ^ UINT64_C(0x8000000000000000));
     return mix64(h);
@@ -43,8 +53,20 @@ uint64_t fake_hash64(uint64_t seed, const void *p, size_t len)
 /* size bytes that depend on all of the input. */
 static void expand(uint64_t seed, const void *p, size_t len, uint8_t *out, size_t size)
 {
-    uint64_t a = fake_hash64(seed, p, len);
-    uint64_t b = fake_hash64(seed ^ UINT64_C(0x5851f42d4c957f2d), p, len);
+    /* fake_hash64 with two seeds, side by side */
+    const uint8_t *in = p;
+    uint64_t start = (uint64_t)len * UINT64_C(0x2545f4914f6cdd1d);
+    uint64_t a = mix64(seed ^ start), b = mix64(seed ^ UINT64_C(0x5851f42d4c957f2d) ^ start);
+    for (; len >= 8; in += 8, len -= 8) {
+        a = round_of(a, load8(in));
+        b = round_of(b, load8(in));
+    }
+    if (len > 0) {
+        a = round_of(a, load(in, len) ^ UINT64_C(0x8000000000000000));
+        b = round_of(b, load(in, len) ^ UINT64_C(0x8000000000000000));
+    }
+    a = mix64(a);
+    b = mix64(b);
     for (size_t i = 0; i < size; i += 8)
         store(out + i, mix64(a + i * b), size - i);
 }
@@ -110,7 +132,10 @@ static uint64_t stream_seed(const uint8_t *key, const uint8_t *nonce)
 
 static void stream_xor(uint64_t seed, const uint8_t *in, size_t len, uint8_t *out)
 {
-    for (size_t i = 0; i < len; i += 8)
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8)
+        store8(out + i, load8(in + i) ^ mix64(seed + i));
+    if (i < len)
         store(out + i, load(in + i, len - i) ^ mix64(seed + i), len - i);
 }
 

@@ -81,6 +81,7 @@ struct unit_body sample_unit(void)
         .memory_mib = 34,
         .run = 3,
         .reason = "killed by signal 9",
+        .boot = 1700000000000,
     };
 }
 

@@ -119,7 +119,7 @@ static void a_body_that_grew_is_read_without_what_is_new(void **state)
         enum record_kind kind;
         uint32_t fields;
     } kinds[] = {{RECORD_NODE, 17},   {RECORD_SPEC, 11},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
-                 {RECORD_DELETED, 2}, {RECORD_UNIT, 16}, {RECORD_HOLDER, 2}};
+                 {RECORD_DELETED, 2}, {RECORD_UNIT, 17}, {RECORD_HOLDER, 2}};
     static uint8_t record_bytes[RECORD_BYTES_MAX], out[sizeof buffer];
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct record r;

@@ -225,7 +225,8 @@ static void a_broken_tail_ends_with_an_error(void **state)
 
 /* ---- Calls ------------------------------------------------------------------------------------------- */
 
-static uint8_t digests[REPLICA_DIGESTS_SIZE];
+static uint8_t digests[REPLICA_BUCKETS_MIN * 8];
+static const struct slice DIGESTS = {.p = digests, .len = sizeof digests};
 static const struct slice RECORDS[] = {{.p = (const uint8_t *)"abc", .len = 3},
                                        {.p = (const uint8_t *)"defgh", .len = 5}};
 
@@ -251,10 +252,10 @@ static struct pack a_call(enum call_type type)
     pack_init(&k, buffer, sizeof buffer);
     switch (type) {
     case CALL_HELLO:
-        call_hello_encode(&k, RECORDS[1], 99, digests);
+        call_hello_encode(&k, RECORDS[1], 99, DIGESTS);
         break;
     case CALL_SYNC:
-        call_sync_encode(&k, digests);
+        call_sync_encode(&k, DIGESTS);
         break;
     case CALL_PUSH:
         call_push_encode(&k, RECORDS, 2);
@@ -320,7 +321,7 @@ static void an_answer_comes_back_as_it_was(void **state)
                                        .text = "later",
                                        .min_boot = 4,
                                        .more = 1,
-                                       .digests = digests,
+                                       .digests = DIGESTS,
                                        .records = RECORDS,
                                        .record_count = 2,
                                        .accusations = accusations,

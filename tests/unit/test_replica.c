@@ -461,10 +461,10 @@ static void copy_visit(void *ctx, const struct entry *e)
 /* What the other lacks, by digests: one way. */
 static uint32_t exchange(struct fixture *from, struct fixture *to)
 {
-    uint8_t digests[REPLICA_DIGESTS_SIZE];
+    uint8_t digests[REPLICA_DIGESTS_MAX];
     struct copy c = {.to = to};
-    replica_digests(to->r, digests);
-    replica_each_differing(from->r, digests, copy_visit, &c);
+    const struct slice theirs = {.p = digests, .len = replica_digests(to->r, digests)};
+    replica_each_differing(from->r, theirs, copy_visit, &c);
     return c.taken;
 }
 

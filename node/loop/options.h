@@ -1,0 +1,54 @@
+/* What meshd is told: by its arguments, and under them by its file. */
+#ifndef UNIMESH_NODE_LOOP_OPTIONS_H
+#define UNIMESH_NODE_LOOP_OPTIONS_H
+
+#include "node/loop/log.h"
+#include "store/base/err.h"
+#include "store/base/id.h"
+#include "store/model/bodies.h"
+
+#include <stdbool.h>
+
+enum { OPTION_JOINS_MAX = 32, OPTION_HOST_SIZE = 256, OPTION_PATH_SIZE = 4096 };
+
+struct peer_name { /* --join: an address, or a DNS name whose addresses are all tried */
+    char host[OPTION_HOST_SIZE];
+    char port[8];
+};
+
+struct options {
+    char state_dir[OPTION_PATH_SIZE];
+    char run_dir[OPTION_PATH_SIZE];
+    char key_file[OPTION_PATH_SIZE];
+    char socket[OPTION_PATH_SIZE]; /* "": RUN/ctl.sock */
+    char name[NAME_SIZE];          /* "": the host's */
+    char mesh_label[64];           /* "": the default */
+    struct address bind;           /* port 0: any */
+    bool bind_any;                 /* no address was given: all of them */
+    struct address advertise;      /* port 0: as bound */
+    bool advertised;
+    uint32_t join_count;
+    struct peer_name joins[OPTION_JOINS_MAX];
+    bool discover;
+    uint32_t memory_mib; /* 0: what the host has, less what it needs itself */
+    struct labels labels;
+    bool new_identity;
+    enum log_format log_format;
+    enum log_level log_level;
+    char tender[TARGET_COUNT][OPTION_PATH_SIZE]; /* "": looked for on PATH */
+    char programs[OPTION_PATH_SIZE]; /* where mesh-priv, mesh-shim and the probes' images are; "":
+                                        beside meshd */
+};
+
+/* Read the arguments and the file that they name. Ends the process with 0 after --help and
+ * --version, and with 2 after saying what is wrong. */
+void options_read(struct options *o, int argc, char **argv);
+
+/* "host:port", "[v6]:port", "host" (the default port). ERR_INVALID. */
+enum err peer_name_parse(const char *text, struct peer_name *out) MUST_USE;
+/* "64M", "1G", "512" (MiB). ERR_INVALID. */
+enum err memory_parse(const char *text, uint32_t *mib) MUST_USE;
+
+#define OPTION_PORT_DEFAULT "7946"
+
+#endif

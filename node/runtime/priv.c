@@ -1,0 +1,100 @@
+#define _GNU_SOURCE
+#include "node/runtime/priv.h"
+
+#include "node/runtime/priv_protocol.h"
+#include "store/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CLIENT_FD = 3 /* where mesh-priv looks for its socket */, BUFFER = 1024 * 1024 };
+
+extern char **environ;
+
+/* posix_spawn: the caller may be large and have threads, and is not copied. */
+static int spawn(const char *path, const char *run_dir, const char *shim_path, int socket, pid_t *pid)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    char *const argv[] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, NULL};
+    sigemptyset(&none);
+    sigfillset(&all);
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error)
+        return error;
+    error = posix_spawnattr_init(&attributes);
+    if (error)
+        goto undo_actions;
+    error = posix_spawn_file_actions_adddup2(&actions, socket, CLIENT_FD);
+    if (!error)
+        error = posix_spawnattr_setsigmask(&attributes, &none);
+    if (!error)
+        error = posix_spawnattr_setsigdefault(&attributes, &all);
+    if (!error)
+        error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    if (!error)
+        error = posix_spawn(pid, path, &actions, &attributes, argv, environ);
+    (void)posix_spawnattr_destroy(&attributes);
+undo_actions:
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+/* The first process ends as soon as the second has begun, or when it can't. */
+static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why_size)
+{
+    uint8_t bytes[PRIV_TEXT_SIZE + 64];
+    struct priv_answer a;
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) {
+            status = 0; /* somebody reaped it for us: the socket will tell */
+            break;
+        }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return ERR_OK;
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (n > 0 && priv_answer_decode(bytes, (size_t)n, &a) == ERR_OK)
+        (void)snprintf(why, why_size, "%s", a.text);
+    else
+        (void)snprintf(why, why_size, "%s ended at once (status %d)", path, status);
+    return ERR_IO;
+}
+
+enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, int *fd, char *why, size_t why_size)
+{
+    int pair[2], size = BUFFER;
+    pid_t pid = -1;
+    if (access(path, X_OK) < 0 || access(shim_path, X_OK) < 0) {
+        enum err err = disk_err(errno);
+        (void)snprintf(why, why_size, "%s can't be run: %s", access(path, X_OK) < 0 ? path : shim_path,
+                       strerror(errno));
+        return err;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        (void)snprintf(why, why_size, "no socket for mesh-priv: %s", strerror(errno));
+        return ERR_IO;
+    }
+    (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    int error = spawn(path, run_dir, shim_path, pair[1], &pid);
+    close(pair[1]);
+    enum err err = disk_err(error);
+    if (err)
+        (void)snprintf(why, why_size, "%s can't be started: %s", path, strerror(error));
+    else
+        err = begun(pid, pair[0], path, why, why_size);
+    if (err) {
+        close(pair[0]);
+        return err;
+    }
+    *fd = pair[0];
+    return ERR_OK;
+}

@@ -1,0 +1,391 @@
+/* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
+ *
+ *   mesh-priv RUN SHIM        with the client's socket as descriptor 3
+ *
+ * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
+ * it can't begin, it says so in an answer of id 0 and ends with 1.
+ *
+ * No privilege is used yet. The places: folder_make() and shim_exec() for the guest's user, its cgroup and its root;
+ * verbs for taps, bridges and filters beside start(). */
+#define _GNU_SOURCE
+#include "node/runtime/priv_protocol.h"
+#include "node/runtime/shim_protocol.h"
+#include "node/runtime/unit_name.h"
+#include "store/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CLIENT_FD = 3, READY_FD = 3 /* the shim's */, START_LIMIT_MS = 30000 };
+
+struct pending { /* a shim that has not said yet how its start went */
+    int fd;      /* -1: free */
+    pid_t shim;
+    uint64_t id;
+    uint64_t limit_ms;
+};
+
+static struct {
+    const char *shim;
+    int units_fd;
+    struct pending pending[PRIV_STARTS_MAX];
+    struct priv_request request; /* the one that is being looked at */
+    struct tender_command command;
+} p;
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------ */
+
+static void answer_send(const struct priv_answer *a)
+{
+    uint8_t bytes[PRIV_TEXT_SIZE + 64];
+    size_t len;
+    if (priv_answer_encode(a, bytes, sizeof bytes, &len) == ERR_OK)
+        (void)!send(CLIENT_FD, bytes, len, MSG_NOSIGNAL); /* waits for a slow client: it has asked for this */
+}
+
+__attribute__((format(printf, 3, 4))) static void answer(uint64_t id, enum err err, const char *format, ...)
+{
+    struct priv_answer a = {.id = id, .err = err};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(a.text, sizeof a.text, format, args);
+    va_end(args);
+    answer_send(&a);
+}
+
+/* ---- what may be started ------------------------------------------------------------------------ */
+
+static bool tender_allowed(const char *path, char *why, size_t size)
+{
+    struct stat st;
+    const char *name = strrchr(path, '/') + 1; /* the decoder demands an absolute path */
+    if (stat(path, &st) < 0)
+        (void)snprintf(why, size, "%s: %s", name, strerror(errno));
+    else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+        (void)snprintf(why, size, "%s is not a program", name);
+    else if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & S_IWOTH) != 0)
+        (void)snprintf(why, size, "%s belongs to another user, or anybody may write to it", name);
+    else
+        return true;
+    return false;
+}
+
+static bool image_allowed(const char *path, char *why, size_t size)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || access(path, R_OK) < 0)
+        (void)snprintf(why, size, "the image's file can't be read: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        (void)snprintf(why, size, "the image is not a file");
+    else
+        return true;
+    return false;
+}
+
+/* ---- folders ------------------------------------------------------------------------------------ */
+
+static const char *const files[] = {"image", "sock", "console", "run", "exit"}; /* the exit record goes last */
+
+static enum err folder_remove(const char *name)
+{
+    int fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? ERR_OK : disk_err(errno);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        (void)unlinkat(fd, files[i], 0);
+    close(fd);
+    return unlinkat(p.units_fd, name, AT_REMOVEDIR) == 0 ? ERR_OK : disk_err(errno);
+}
+
+/* The folder of a run, with the image in it. A link keeps the image while it runs, though the store may drop it;
+ * on another filesystem it is a name only, which is enough: tenders read it once. */
+static enum err folder_make(const char *name, const char *image, int *fd, char *why, size_t size)
+{
+    if (mkdirat(p.units_fd, name, 0700) < 0) {
+        enum err err = disk_err(errno);
+        (void)snprintf(why, size, "its folder can't be made: %s", strerror(errno));
+        return err;
+    }
+    *fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (*fd >= 0 && (linkat(AT_FDCWD, image, *fd, "image", AT_SYMLINK_FOLLOW) == 0 ||
+                     symlinkat(image, *fd, "image") == 0))
+        return ERR_OK;
+    enum err err = disk_err(errno);
+    (void)snprintf(why, size, "its image can't be linked: %s", strerror(errno));
+    if (*fd >= 0)
+        close(*fd);
+    (void)folder_remove(name);
+    return err;
+}
+
+/* The process that listens on the run's socket; 0: nobody does. */
+static pid_t folder_shim(const char *name)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct ucred peer = {.pid = 0};
+    socklen_t len = sizeof peer;
+    int dir = openat(p.units_fd, name, O_DIRECTORY | O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/sock", dir);
+    int fd = dir < 0 ? -1 : socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+        (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    else if (fd >= 0 && errno == EAGAIN) /* its backlog is full, so it is there */
+        peer.pid = -1;
+    if (fd >= 0)
+        close(fd);
+    if (dir >= 0)
+        close(dir);
+    return peer.pid;
+}
+
+static bool folder_has_end(const char *name)
+{
+    uint8_t bytes[SHIM_EXIT_SIZE];
+    struct shim_exit e;
+    char path[UNIT_NAME_SIZE + 8];
+    (void)snprintf(path, sizeof path, "%s/exit", name);
+    int fd = openat(p.units_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, bytes, sizeof bytes);
+    close(fd);
+    return n > 0 && shim_exit_decode(bytes, (size_t)n, &e);
+}
+
+/* ---- start -------------------------------------------------------------------------------------- */
+
+static _Noreturn void shim_exec(int folder, int ready)
+{
+    char target[16], deadline[32], fd[16];
+    const char *argv[TENDER_ARGV_MAX + 5] = {p.shim, target, deadline, fd};
+    int error = 0, null;
+    (void)snprintf(target, sizeof target, "%u", (unsigned)p.request.target);
+    (void)snprintf(deadline, sizeof deadline, "%llu", (unsigned long long)p.request.deadline_ms);
+    (void)snprintf(fd, sizeof fd, "%d", (int)READY_FD);
+    memcpy(argv + 4, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);
+    /* A session of its own: no terminal, no group to be signalled with. Nothing of ours stays open in it. */
+    if (setsid() < 0 || fchdir(folder) < 0 || (null = open("/dev/null", O_RDWR)) < 0)
+        goto fail;
+    if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+        goto fail;
+    if (ready != READY_FD && dup2(ready, READY_FD) < 0)
+        goto fail;
+    ready = READY_FD;
+    if (close_range(READY_FD + 1, ~0u, 0) < 0 || fcntl(READY_FD, F_SETFD, 0) < 0)
+        goto fail;
+    signal(SIGCHLD, SIG_DFL);
+    execv(p.shim, (char *const *)argv);
+fail:
+    error = errno;
+    (void)!write(ready, &error, sizeof error);
+    _exit(127);
+}
+
+static enum err shim_fork(const char *name, struct pending *at, char *why, size_t size)
+{
+    int folder = -1, pipe_fd[2];
+    enum err err = folder_make(name, p.request.image, &folder, why, size);
+    if (err)
+        return err;
+    int error = pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
+    pid_t pid = error ? -1 : fork();
+    if (pid == 0)
+        shim_exec(folder, pipe_fd[1]);
+    if (!error) {
+        error = pid < 0 ? errno : 0;
+        close(pipe_fd[1]);
+        if (error)
+            close(pipe_fd[0]);
+    }
+    close(folder);
+    if (error) {
+        (void)snprintf(why, size, "its shim can't be started: %s", strerror(error));
+        (void)folder_remove(name);
+        return disk_err(error);
+    }
+    *at = (struct pending){pipe_fd[0], pid, p.request.id, now_ms() + START_LIMIT_MS};
+    return ERR_OK;
+}
+
+static void start(const char *name)
+{
+    struct priv_request *r = &p.request;
+    char why[PRIV_TEXT_SIZE] = "";
+    const struct tender_guest guest = {r->target, r->accel, r->tender, "image", r->memory_mib, r->args_count, r->args};
+    struct pending *at = p.pending;
+    while (at->fd >= 0)
+        at++; /* there is one: we don't read requests otherwise */
+    enum err err = tender_command(&guest, &p.command, why, sizeof why);
+    if (!err && (!tender_allowed(r->tender, why, sizeof why) || !image_allowed(r->image, why, sizeof why)))
+        err = ERR_DENIED;
+    if (!err)
+        err = shim_fork(name, at, why, sizeof why);
+    if (err)
+        answer(r->id, err, "%s", why);
+}
+
+/* The shim has said how it went; or it is gone. */
+static void start_done(struct pending *at)
+{
+    uint8_t bytes[SHIM_EXIT_SIZE];
+    struct shim_status status;
+    struct shim_exit e;
+    int error;
+    ssize_t n = read(at->fd, bytes, sizeof bytes);
+    if (n < 0 && errno == EINTR)
+        return;
+    if (n == SHIM_STATUS_SIZE && shim_status_decode(bytes, (size_t)n, &status)) {
+        const struct priv_answer a = {.id = at->id, .pid = status.pid, .shim_pid = status.shim_pid};
+        answer_send(&a);
+    } else if (n == SHIM_EXIT_SIZE && shim_exit_decode(bytes, (size_t)n, &e)) {
+        enum err err = disk_err((int)e.error);
+        answer(at->id, err ? err : ERR_IO, "%s: %s", e.text, strerror((int)e.error));
+    } else if (n == (ssize_t)sizeof error) {
+        memcpy(&error, bytes, sizeof error);
+        answer(at->id, ERR_NOT_FOUND, "the shim %s can't be run: %s", p.shim, strerror(error));
+    } else {
+        answer(at->id, ERR_IO, "its shim ended before the tender ran");
+    }
+    close(at->fd);
+    at->fd = -1;
+}
+
+/* ---- the other verbs ---------------------------------------------------------------------------- */
+
+static void remove_run(const char *name)
+{
+    enum err err = !folder_has_end(name) && folder_shim(name) != 0 ? ERR_BUSY : folder_remove(name);
+    answer(p.request.id, err, "%s", err == ERR_BUSY ? "it is still alive" : err_text(err));
+}
+
+static void kill_run(const char *name)
+{
+    pid_t shim = folder_shim(name);
+    if (shim > 0 && kill(shim, SIGKILL) == 0)
+        answer(p.request.id, ERR_OK, "killed");
+    else
+        answer(p.request.id, ERR_NOT_FOUND, "no shim answers there");
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------- */
+
+/* false: the client is gone. */
+static bool request_take(void)
+{
+    static uint8_t bytes[PRIV_MESSAGE_MAX];
+    char name[UNIT_NAME_SIZE];
+    ssize_t n = recv(CLIENT_FD, bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n <= 0)
+        return false;
+    if ((size_t)n > sizeof bytes || priv_request_decode(bytes, (size_t)n, &p.request)) {
+        answer(p.request.id, ERR_INVALID, "mesh-priv was asked for something malformed");
+        return true;
+    }
+    unit_name(&p.request.unit, name);
+    switch ((uint32_t)p.request.verb) {
+    case PRIV_START:
+        start(name);
+        break;
+    case PRIV_REMOVE:
+        remove_run(name);
+        break;
+    case PRIV_KILL:
+        kill_run(name);
+        break;
+    default:
+        answer(p.request.id, ERR_UNSUPPORTED, "mesh-priv is older than meshd: it doesn't know this request");
+        break;
+    }
+    return true;
+}
+
+static void loop(void)
+{
+    for (;;) {
+        struct pollfd fds[1 + PRIV_STARTS_MAX];
+        bool room = false, waiting = false;
+        for (int i = 0; i < PRIV_STARTS_MAX; i++) {
+            fds[1 + i] = (struct pollfd){p.pending[i].fd, POLLIN, 0};
+            *(p.pending[i].fd < 0 ? &room : &waiting) = true;
+        }
+        fds[0] = (struct pollfd){room ? CLIENT_FD : -1, POLLIN, 0};
+        if (poll(fds, 1 + PRIV_STARTS_MAX, waiting ? 1000 : -1) < 0)
+            continue;
+        uint64_t now = now_ms();
+        for (int i = 0; i < PRIV_STARTS_MAX; i++) {
+            if (p.pending[i].fd >= 0 && fds[1 + i].revents != 0)
+                start_done(&p.pending[i]);
+            else if (p.pending[i].fd >= 0 && now > p.pending[i].limit_ms)
+                kill(p.pending[i].shim, SIGKILL); /* its pipe closes */
+        }
+        if (fds[0].revents != 0 && !request_take())
+            return; /* guests stay, and so do shims that are starting */
+    }
+}
+
+static bool begin(const char *run, char *why, size_t size)
+{
+    char units[PRIV_PATH_SIZE];
+    if (mkdir(run, 0755) < 0 && errno != EEXIST) {
+        (void)snprintf(why, size, "the run folder %.100s can't be made: %s", run, strerror(errno));
+        return false;
+    }
+    if ((size_t)snprintf(units, sizeof units, "%s/units", run) >= sizeof units)
+        errno = ENAMETOOLONG;
+    else if (mkdir(units, 0700) == 0 || errno == EEXIST)
+        p.units_fd = open(units, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (p.units_fd >= 0)
+        return true;
+    (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    char why[PRIV_TEXT_SIZE];
+    struct stat st;
+    if (argc != 3 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        (void)fprintf(stderr, "mesh-priv is started by meshd, not by hand\n");
+        return 2;
+    }
+    (void)close_range(CLIENT_FD + 1, ~0u, 0);
+    (void)umask(022);
+    (void)fcntl(CLIENT_FD, F_SETFD, FD_CLOEXEC);
+    p.shim = argv[2];
+    p.units_fd = -1;
+    for (int i = 0; i < PRIV_STARTS_MAX; i++)
+        p.pending[i].fd = -1;
+    if (!begin(argv[1], why, sizeof why)) {
+        answer(0, ERR_IO, "%s", why);
+        return 1;
+    }
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0;
+    (void)setsid();
+    (void)!chdir("/");
+    signal(SIGCHLD, SIG_IGN); /* shims are reaped as they end: what they have to say is in their exit records */
+    loop();
+    return 0;
+}

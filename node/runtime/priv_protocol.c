@@ -1,0 +1,119 @@
+#define _GNU_SOURCE
+#include "node/runtime/priv_protocol.h"
+
+#include "store/base/pack.h"
+
+#include <string.h>
+
+enum { PROTOCOL_VERSION = 1, REQUEST_FIELDS = 6, START_FIELDS = 7, ANSWER_FIELDS = 6 };
+
+enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len)
+{
+    struct pack k;
+    pack_init(&k, out, size);
+    pack_array(&k, r->verb == PRIV_START ? REQUEST_FIELDS + START_FIELDS : REQUEST_FIELDS);
+    pack_uint(&k, PROTOCOL_VERSION);
+    pack_uint(&k, (uint64_t)r->verb);
+    pack_uint(&k, r->id);
+    pack_bin(&k, r->unit.app.b, sizeof r->unit.app.b);
+    pack_uint(&k, r->unit.slot);
+    pack_uint(&k, r->unit.epoch);
+    if (r->verb == PRIV_START) {
+        pack_uint(&k, (uint64_t)r->target);
+        pack_uint(&k, (uint64_t)r->accel);
+        pack_uint(&k, r->memory_mib);
+        pack_uint(&k, r->deadline_ms);
+        pack_bin(&k, r->tender, strlen(r->tender));
+        pack_bin(&k, r->image, strlen(r->image));
+        pack_array(&k, r->args_count);
+        pack_raw(&k, r->args.p, r->args.len);
+    }
+    *len = k.len;
+    return pack_end(&k);
+}
+
+/* An absolute path. A bin, as a file's name need not be UTF-8. */
+static void path(struct cursor *c, char out[static PRIV_PATH_SIZE])
+{
+    struct slice s = cursor_bin(c, PRIV_PATH_SIZE - 1);
+    if (s.len == 0 || s.p[0] != '/' || memchr(s.p, '\0', s.len) != NULL) {
+        cursor_fail(c, ERR_INVALID);
+        return;
+    }
+    memcpy(out, s.p, s.len);
+    out[s.len] = '\0';
+}
+
+static void start_decode(struct cursor *c, struct priv_request *out)
+{
+    out->target = (enum target)cursor_uint(c, TARGET_COUNT - 1);
+    out->accel = (enum accel)cursor_uint(c, ACCEL_KVM);
+    out->memory_mib = (uint32_t)cursor_uint(c, MEMORY_MIB_MAX);
+    out->deadline_ms = cursor_uint(c, UINT64_MAX);
+    path(c, out->tender);
+    path(c, out->image);
+    out->args_count = cursor_array(c, ARGS_MAX);
+    out->args.p = c->p;
+    size_t before = c->left;
+    for (uint32_t i = 0; i < out->args_count; i++)
+        (void)cursor_str(c, ARGS_BYTES_MAX);
+    out->args.len = before - c->left;
+    if (out->target == TARGET_NONE || out->args.len > ARGS_BYTES_MAX + 3 * (size_t)ARGS_MAX)
+        cursor_fail(c, ERR_INVALID);
+}
+
+enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request *out)
+{
+    struct cursor c;
+    cursor_init(&c, in, len);
+    memset(out, 0, sizeof *out);
+    uint32_t more = cursor_array_from(&c, REQUEST_FIELDS);
+    (void)cursor_uint(&c, UINT32_MAX); /* a newer version only adds fields */
+    out->verb = (enum priv_verb)cursor_uint(&c, UINT32_MAX);
+    out->id = cursor_uint(&c, UINT64_MAX);
+    cursor_fixed(&c, out->unit.app.b, sizeof out->unit.app.b);
+    out->unit.slot = (uint16_t)cursor_uint(&c, UINT16_MAX);
+    out->unit.epoch = cursor_uint(&c, UINT64_MAX);
+    if (c.err == ERR_OK && out->verb == PRIV_START) {
+        if (more < START_FIELDS)
+            cursor_fail(&c, ERR_TRUNCATED);
+        else
+            more -= START_FIELDS;
+        start_decode(&c, out);
+    }
+    cursor_skip_n(&c, more);
+    return cursor_end(&c);
+}
+
+enum err priv_answer_encode(const struct priv_answer *a, uint8_t *out, size_t size, size_t *len)
+{
+    struct pack k;
+    pack_init(&k, out, size);
+    pack_array(&k, ANSWER_FIELDS);
+    pack_uint(&k, PROTOCOL_VERSION);
+    pack_uint(&k, a->id);
+    pack_uint(&k, (uint64_t)a->err);
+    pack_uint(&k, a->pid);
+    pack_uint(&k, a->shim_pid);
+    pack_bin(&k, a->text, strnlen(a->text, PRIV_TEXT_SIZE - 1));
+    *len = k.len;
+    return pack_end(&k);
+}
+
+enum err priv_answer_decode(const uint8_t *in, size_t len, struct priv_answer *out)
+{
+    struct cursor c;
+    cursor_init(&c, in, len);
+    memset(out, 0, sizeof *out);
+    uint32_t more = cursor_array_from(&c, ANSWER_FIELDS);
+    (void)cursor_uint(&c, UINT32_MAX);
+    out->id = cursor_uint(&c, UINT64_MAX);
+    out->err = (enum err)cursor_uint(&c, UINT32_MAX);
+    out->pid = (uint32_t)cursor_uint(&c, INT32_MAX);
+    out->shim_pid = (uint32_t)cursor_uint(&c, INT32_MAX);
+    struct slice text = cursor_bin(&c, PRIV_TEXT_SIZE - 1);
+    if (text.len > 0)
+        memcpy(out->text, text.p, text.len);
+    cursor_skip_n(&c, more);
+    return cursor_end(&c);
+}

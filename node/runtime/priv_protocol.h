@@ -1,0 +1,60 @@
+/* What meshd and mesh-priv say to each other: one msgpack array a packet over SOCK_SEQPACKET. Requests carry an id of
+ * meshd's choosing; every one is answered once, in any order, when it is done. Arrays grow at their end.
+ *
+ *   request  [version, verb, id, app, slot, epoch, … ]
+ *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…]
+ *     remove, kill  nothing more
+ *   answer   [version, id, error, tender pid, shim pid, text]
+ *
+ * The decoder takes nothing for granted of a peer that may have been taken over; whether what it says may be done is
+ * mesh-priv's to judge. */
+#ifndef UNIMESH_NODE_RUNTIME_PRIV_PROTOCOL_H
+#define UNIMESH_NODE_RUNTIME_PRIV_PROTOCOL_H
+
+#include "node/runtime/tender.h"
+#include "store/base/cursor.h"
+#include "store/base/err.h"
+#include "store/base/id.h"
+
+#include <stdint.h>
+
+enum {
+    PRIV_PATH_SIZE = 4096,
+    PRIV_TEXT_SIZE = 192,
+    PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + 256,
+    PRIV_STARTS_MAX = 64 /* starts under way at once; further requests wait in the socket */
+};
+
+enum priv_verb {
+    PRIV_START = 1,  /* EXISTS: there is such a run already, whatever became of it */
+    PRIV_REMOVE = 2, /* drop the folder of a run that has ended; BUSY: it is alive */
+    PRIV_KILL = 3    /* kill the shim, which takes the guest along: for one that no longer answers */
+};
+
+struct priv_request {
+    enum priv_verb verb;
+    uint64_t id;
+    struct unit_id unit;
+    enum target target;
+    enum accel accel;
+    uint32_t memory_mib;
+    uint64_t deadline_ms;
+    char tender[PRIV_PATH_SIZE], image[PRIV_PATH_SIZE];
+    uint32_t args_count;
+    struct slice args; /* as in spec_body: borrowed */
+};
+
+struct priv_answer {
+    uint64_t id;
+    enum err err;
+    uint32_t pid, shim_pid;
+    char text[PRIV_TEXT_SIZE];
+};
+
+/* ERR_TOO_LARGE. */
+enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len) MUST_USE;
+enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request *out) MUST_USE;
+enum err priv_answer_encode(const struct priv_answer *a, uint8_t *out, size_t size, size_t *len) MUST_USE;
+enum err priv_answer_decode(const uint8_t *in, size_t len, struct priv_answer *out) MUST_USE;
+
+#endif
