@@ -41,12 +41,15 @@ static enum err set_name(const struct said *s)
     return ERR_OK;
 }
 
+/* Without a port: the default one. */
 static enum err address_set(const struct said *s, struct address *out)
 {
-    if (address_parse(s->value, out))
+    char with_port[128];
+    snprintf(with_port, sizeof with_port, "%.100s:%s", s->value, CONFIG_PORT_DEFAULT);
+    if (address_parse(s->value, out) && address_parse(with_port, out))
         return refuse(s, ERR_INVALID,
-                      "\"%.80s\" is no ADDRESS:PORT in numbers; write 0.0.0.0:7946 or [::]:7946",
-                      s->value);
+                      "\"%.80s\" is no ADDRESS:PORT; write 192.0.2.1:%s or [2001:db8::1]:%s",
+                      s->value, CONFIG_PORT_DEFAULT, CONFIG_PORT_DEFAULT);
     return ERR_OK;
 }
 
@@ -59,51 +62,50 @@ static enum err set_bind(const struct said *s)
 
 static enum err set_advertise(const struct said *s)
 {
-    if (s->c->advertise_count == ADDRESSES_MAX)
-        return refuse(s, ERR_FULL, "more than %d addresses are given", ADDRESSES_MAX);
-    enum err err = address_set(s, &s->c->advertise[s->c->advertise_count]);
-    s->c->advertise_count += !err;
+    enum err err = address_set(s, &s->c->advertise);
+    s->c->advertise_given |= !err;
     return err;
 }
 
-enum err config_host_split(const char *text, char host[static CONFIG_HOST_SIZE], uint16_t *port)
+enum err peer_name_parse(const char *text, struct peer_name *out)
 {
-    const char *colon = strrchr(text, ':');
-    uint64_t v;
-    if (!colon || colon == text || number_parse(colon + 1, UINT16_MAX, &v) || v == 0)
-        return ERR_INVALID;
-    size_t n = (size_t)(colon - text);
+    const char *colon = strrchr(text, ':'), *host = text;
+    size_t len = strlen(text);
+    memset(out, 0, sizeof *out);
     if (text[0] == '[') {
-        if (n < 3 || colon[-1] != ']')
+        const char *end = strchr(text, ']');
+        if (!end || (end[1] && end[1] != ':'))
             return ERR_INVALID;
-        text++;
-        n -= 2;
-    } else if (memchr(text, ':', n)) {
-        return ERR_INVALID; /* an IPv6 address wants brackets */
+        host = text + 1;
+        len = (size_t)(end - host);
+        colon = end[1] ? end + 1 : NULL;
+    } else if (colon && strchr(text, ':') != colon) {
+        colon = NULL; /* an IPv6 address without a port */
+    } else if (colon) {
+        len = (size_t)(colon - text);
     }
-    if (n >= 254)
+    uint64_t port;
+    if (number_parse(colon ? colon + 1 : CONFIG_PORT_DEFAULT, UINT16_MAX, &port) || port == 0 ||
+        len == 0 || len >= sizeof out->host)
         return ERR_INVALID;
-    for (size_t i = 0; i < n; i++)
-        if (!((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ||
-              (text[i] >= '0' && text[i] <= '9') || strchr(".-_:%", text[i])))
+    for (size_t i = 0; i < len; i++) /* what names and addresses have */
+        if (!((host[i] >= 'a' && host[i] <= 'z') || (host[i] >= 'A' && host[i] <= 'Z') ||
+              (host[i] >= '0' && host[i] <= '9') || strchr(".-_:%", host[i])))
             return ERR_INVALID;
-    memcpy(host, text, n);
-    host[n] = '\0';
-    *port = (uint16_t)v;
+    memcpy(out->host, host, len);
+    snprintf(out->port, sizeof out->port, "%u", (unsigned)port);
     return ERR_OK;
 }
 
 static enum err set_join(const struct said *s)
 {
-    char host[CONFIG_HOST_SIZE];
-    uint16_t port;
     if (s->c->join_count == CONFIG_JOIN_MAX)
         return refuse(s, ERR_FULL, "more than %d peers are given", CONFIG_JOIN_MAX);
-    if (config_host_split(s->value, host, &port))
+    if (peer_name_parse(s->value, &s->c->join[s->c->join_count]))
         return refuse(s, ERR_INVALID,
-                      "\"%.80s\" is no HOST:PORT; write front.example:7946 or [fe80::1]:7946",
-                      s->value);
-    snprintf(s->c->join[s->c->join_count++], CONFIG_HOST_SIZE, "%s", s->value);
+                      "\"%.80s\" is no HOST:PORT; write front.example:%s or [2001:db8::1]:%s",
+                      s->value, CONFIG_PORT_DEFAULT, CONFIG_PORT_DEFAULT);
+    s->c->join_count++;
     return ERR_OK;
 }
 
@@ -127,8 +129,9 @@ static enum err set_memory(const struct said *s)
     enum err err = size_parse_mib(s->value, &mib);
     if (err == ERR_TOO_LARGE)
         return refuse(s, err, "%.32s is more than any host has", s->value);
-    if (err)
-        return refuse(s, err, "\"%.32s\" is no size in whole MiB; write 512M or 4G", s->value);
+    if (err || mib == 0)
+        return refuse(s, ERR_INVALID, "\"%.32s\" is no size in whole MiB; write 512M or 8G",
+                      s->value);
     s->c->memory_mib = mib;
     s->c->memory_given = true;
     return ERR_OK;
@@ -159,6 +162,16 @@ static enum err set_run(const struct said *s)
     return path_set(s, s->c->run);
 }
 
+static enum err set_socket(const struct said *s)
+{
+    return path_set(s, s->c->socket);
+}
+
+static enum err set_programs(const struct said *s)
+{
+    return path_set(s, s->c->programs);
+}
+
 static enum err set_mesh(const struct said *s)
 {
     char clean[CONFIG_MESH_SIZE];
@@ -172,18 +185,36 @@ static enum err set_mesh(const struct said *s)
 
 static enum err set_log_format(const struct said *s)
 {
-    if (strcmp(s->value, "logfmt") == 0)
-        s->c->log_format = CONFIG_LOGFMT;
-    else if (strcmp(s->value, "json") == 0)
-        s->c->log_format = CONFIG_LOG_JSON;
-    else
+    if (strcmp(s->value, "logfmt") != 0 && strcmp(s->value, "json") != 0)
         return refuse(s, ERR_INVALID, "\"%.32s\" is neither logfmt nor json", s->value);
+    s->c->log_format = strcmp(s->value, "json") == 0 ? CONFIG_LOG_JSON : CONFIG_LOGFMT;
+    s->c->log_format_given = true;
     return ERR_OK;
+}
+
+static enum err set_log_level(const struct said *s)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(s->value, names[i]) == 0) {
+            s->c->log_level = (enum log_level)i;
+            s->c->log_level_given = true;
+            return ERR_OK;
+        }
+    }
+    return refuse(s, ERR_INVALID, "\"%.32s\" is none of debug, info, warn and error", s->value);
 }
 
 static enum err label_set(const struct said *s, const char *key, const char *value)
 {
-    enum err err = labels_add(&s->c->labels, key, value);
+    struct labels *l = &s->c->labels;
+    for (uint32_t i = 0; i < l->count; i++) { /* the last word holds */
+        if (strcmp(l->v[i].key, key) != 0)
+            continue;
+        memmove(&l->v[i], &l->v[i + 1], (l->count - i - 1) * sizeof l->v[0]);
+        memset(&l->v[--l->count], 0, sizeof l->v[0]);
+    }
+    enum err err = labels_add(l, key, value);
     return err ? refuse(s, err, "%.64s %s", key, labels_error(err)) : ERR_OK;
 }
 
@@ -233,8 +264,11 @@ static const struct {
     {"key-file", set_key_file},
     {"state", set_state},
     {"run", set_run},
+    {"socket", set_socket},
+    {"programs", set_programs},
     {"mesh", set_mesh},
     {"log-format", set_log_format},
+    {"log-level", set_log_level},
     {"label", set_label},
     {"tender", set_tender},
 };
@@ -261,10 +295,12 @@ struct raw_tenders {
     char *target[TARGET_COUNT];
 };
 
+enum { TEXTS = 13 }; /* keys of one value; and the place of a join that is one */
+
 struct raw {
-    char *text[16]; /* by the fields' order */
-    char **advertise, **join;
-    uint32_t advertise_count, join_count;
+    char *text[TEXTS + 1]; /* by the fields' order */
+    char **join;
+    uint32_t join_count;
     struct raw_tenders *tenders;
 };
 
@@ -285,29 +321,29 @@ static const cyaml_schema_field_t tender_fields[] = {
 
 #define TEXT_FIELD(key, n)                                                                         \
     CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct raw, text[n], 0, CYAML_UNLIMITED)
-enum { FIELD_ADVERTISE = 9, FIELD_JOIN = 10, FIELD_COUNT = 14 };
+enum { FIELD_JOIN = TEXTS, FIELD_COUNT = TEXTS + 4 };
 
 static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     TEXT_FIELD("name", 0),
     TEXT_FIELD("bind", 1),
-    TEXT_FIELD("discover", 2),
-    TEXT_FIELD("memory", 3),
-    TEXT_FIELD("key-file", 4),
-    TEXT_FIELD("state", 5),
-    TEXT_FIELD("run", 6),
-    TEXT_FIELD("mesh", 7),
-    TEXT_FIELD("log-format", 8),
-    CYAML_FIELD_SEQUENCE("advertise", OPTIONAL, struct raw, advertise, &text_schema, 0,
-                         ADDRESSES_MAX),
+    TEXT_FIELD("advertise", 2),
+    TEXT_FIELD("discover", 3),
+    TEXT_FIELD("memory", 4),
+    TEXT_FIELD("key-file", 5),
+    TEXT_FIELD("state", 6),
+    TEXT_FIELD("run", 7),
+    TEXT_FIELD("socket", 8),
+    TEXT_FIELD("programs", 9),
+    TEXT_FIELD("mesh", 10),
+    TEXT_FIELD("log-format", 11),
+    TEXT_FIELD("log-level", 12),
     CYAML_FIELD_SEQUENCE("join", OPTIONAL, struct raw, join, &text_schema, 0, CONFIG_JOIN_MAX),
     CYAML_FIELD_MAPPING_PTR("tenders", OPTIONAL, struct raw, tenders, tender_fields),
     CYAML_FIELD_IGNORE("labels", CYAML_FLAG_OPTIONAL), /* its keys are the user's */
     CYAML_FIELD_END,
 };
 
-/* One address needn't be a list of one. */
-static const cyaml_schema_field_t advertise_one = TEXT_FIELD("advertise", FIELD_ADVERTISE);
-static const cyaml_schema_field_t join_one = TEXT_FIELD("join", FIELD_JOIN);
+static const cyaml_schema_field_t join_one = TEXT_FIELD("join", FIELD_JOIN); /* one needs no list */
 
 struct reading {
     struct config *c;
@@ -377,8 +413,6 @@ static enum err say_all(const struct reading *r)
             err = say(r, yaml_find(yaml_doc_root(r->doc), key), key, r->raw->text[i]);
     }
     if (!err)
-        err = say_list(r, "advertise", r->raw->advertise, r->raw->advertise_count);
-    if (!err)
         err = say_list(r, "join", r->raw->join, r->raw->join_count);
     if (!err)
         err = say_tenders(r);
@@ -389,11 +423,8 @@ static enum err document_read(struct config *c, const struct yaml_doc *doc,
                               struct yaml_error *error)
 {
     cyaml_schema_field_t fields[FIELD_COUNT];
-    const struct yaml_node *advertise = yaml_find(yaml_doc_root(doc), "advertise");
     const struct yaml_node *join = yaml_find(yaml_doc_root(doc), "join");
     memcpy(fields, fields_of_all, sizeof fields);
-    if (advertise && advertise->kind == YAML_TREE_SCALAR)
-        fields[FIELD_ADVERTISE] = advertise_one;
     if (join && join->kind == YAML_TREE_SCALAR)
         fields[FIELD_JOIN] = join_one;
     const cyaml_schema_value_t schema = {
