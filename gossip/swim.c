@@ -56,6 +56,7 @@ struct probe {
     struct node *node; /* NULL: none is out */
     uint32_t seq;
     bool asked_others, acked;
+    uint64_t incarnation; /* of the member when it began: who has spoken of itself since is not accused */
     uint64_t timeout_ms, failed_ms; /* then others are asked; then it has failed */
 };
 
@@ -316,6 +317,7 @@ static void probe_start(struct swim *s, struct probe *p, struct node *n, uint64_
     *p = (struct probe){
         .node = n,
         .seq = ++s->seq,
+        .incarnation = n->m.incarnation,
         .timeout_ms = now_ms + (uint64_t)s->cfg.probe_timeout_ms * (s->health + 1),
         .failed_ms = failed_ms,
     };
@@ -347,8 +349,8 @@ static void suspect(struct swim *s, struct node *n, const struct accusation *by,
         a->count = 0;
         a->from_disk = false;
         a->since_ms = now_ms;
-        a->least_ms = suspicion_least_ms(&s->cfg, live_count(s), s->health);
-        a->most_ms = a->least_ms * s->cfg.suspicion_max_mult;
+        a->least_ms = suspicion_least_ms(&s->cfg, live_count(s));
+        a->most_ms = suspicion_most_ms(&s->cfg, a->least_ms, s->health);
         a->expected = suspicion_expected(live_count(s));
     }
     if (charge_add(a, by))
@@ -709,7 +711,7 @@ static void probe_failed(struct swim *s, struct probe *p, uint64_t now_ms, struc
     struct node *n = p->node;
     struct accusation a;
     p->node = NULL;
-    if (!live(n->m.state))
+    if (!live(n->m.state) || n->m.incarnation > p->incarnation)
         return;
     send(out, SWIM_GREET, n->m.node, 0, n->m.node);
     if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a)) {
