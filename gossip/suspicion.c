@@ -8,12 +8,17 @@ static uint32_t log2_floor(uint32_t n)
     return bits;
 }
 
-uint64_t suspicion_least_ms(const struct swim_config *cfg, uint32_t members, uint32_t health)
+uint64_t suspicion_least_ms(const struct swim_config *cfg, uint32_t members)
 {
     uint64_t log10_milli = (uint64_t)log2_floor(members ? members : 1) * 301;
     if (log10_milli < 1000)
         log10_milli = 1000;
-    return cfg->suspicion_mult * log10_milli * cfg->probe_interval_ms / 1000 * (health + 1);
+    return cfg->suspicion_mult * log10_milli * cfg->probe_interval_ms / 1000;
+}
+
+uint64_t suspicion_most_ms(const struct swim_config *cfg, uint64_t least_ms, uint32_t health)
+{
+    return least_ms * cfg->suspicion_max_mult * (health + 1);
 }
 
 /* All but the suspect and the first accuser can confirm. */

@@ -1,8 +1,10 @@
 /* SWIM with Lifeguard's additions; the header says what follows whom.
  *
- * One probe is out at a time. Its life: ping → (probe_timeout_ms) → ping-req to a few → (probe_interval_ms) →
- * suspicion. Every wait is stretched by our own health. If a tick comes much later than it was asked for, it was
- * we who were asleep: the probe is dropped, suspicions wait longer, nobody is accused for it. */
+ * One member a round is probed. A probe's life: ping → (probe_timeout_ms) → ping-req to a few, and another ping →
+ * (the end of the round) → suspicion. A member that others begin to suspect is looked at by a few of those who hear it,
+ * at once and beside the rounds: a check is such a probe, and ends after twice the timeout, so that confirmations come
+ * while the suspicion is young. Every wait is stretched by our own health. If a tick comes much later than it was asked
+ * for, it was we who were asleep: probes are dropped, suspicions wait longer, nobody is accused for it. */
 #define UNIMESH_UTHASH
 #include "gossip/swim.h"
 
@@ -17,7 +19,8 @@ enum {
     RELAY_MS = 5000,
     HEALTH_MAX = 8,
     DISK_SUSPICION_MS = 10000, /* a member that only our disk knows has so long to be heard from */
-    DEAD_PROBE_MS = 5000       /* between two tries whether a dead member is back */
+    DEAD_PROBE_MS = 5000,      /* between two tries whether a dead member is back */
+    CHECKS_MAX = 4             /* suspects that we look at ourselves at one time */
 };
 
 struct charge { /* one accuser's word */
@@ -49,6 +52,14 @@ struct relay { /* a ping-req that we answer for */
     uint64_t until_ms;
 };
 
+struct probe {
+    struct node *node; /* NULL: none is out */
+    uint32_t seq;
+    bool asked_others, acked;
+    uint64_t incarnation; /* of the member when it began: who has spoken of itself since is not accused */
+    uint64_t timeout_ms, failed_ms; /* then others are asked; then it has failed */
+};
+
 struct swim {
     struct mem *mem;
     const struct crypto *crypto;
@@ -59,20 +70,15 @@ struct swim {
     struct node **all;              /* in the order of joining */
     struct node **order;            /* of this round's probes */
     size_t count, size, next;
-    struct node *check;             /* suspected by others: probed next, out of turn; NULL: none */
     struct accused *accused;
     uint64_t expiry_ms;             /* the first deadline of a suspicion; UINT64_MAX: none */
     uint32_t counts[MEMBER_STATE_COUNT];
     uint64_t generation;
     uint32_t health;
     uint32_t seq;
-    struct {
-        struct node *node; /* NULL: none is out */
-        uint32_t seq;
-        bool asked_others, acked;
-        uint64_t timeout_ms;
-    } probe;
-    uint64_t round_ms;      /* the next probe is due; the one that is out has failed */
+    struct probe probe;     /* this round's */
+    struct probe checks[CHECKS_MAX];
+    uint64_t round_ms;      /* the next probe is due */
     uint64_t dead_probe_ms;
     uint64_t asked_ms;      /* the deadline that we gave last */
     struct relay relays[RELAYS_MAX];
@@ -305,6 +311,33 @@ static void deadline_set(struct accused *a)
     a->deadline_ms = a->since_ms + (said_dead(a) ? a->least_ms : wait_ms);
 }
 
+static void probe_start(struct swim *s, struct probe *p, struct node *n, uint64_t now_ms, uint64_t failed_ms,
+                        struct swim_effects *out)
+{
+    *p = (struct probe){
+        .node = n,
+        .seq = ++s->seq,
+        .incarnation = n->m.incarnation,
+        .timeout_ms = now_ms + (uint64_t)s->cfg.probe_timeout_ms * (s->health + 1),
+        .failed_ms = failed_ms,
+    };
+    send(out, SWIM_SEND_PING, n->m.node, p->seq, n->m.node);
+}
+
+/* A few of all that hear of a suspicion look for themselves, and soon confirm it or don't. */
+static void check_begin(struct swim *s, struct node *n, uint64_t now_ms, struct swim_effects *out)
+{
+    struct probe *free_one = NULL;
+    for (size_t i = 0; i < CHECKS_MAX; i++) {
+        if (s->checks[i].node == n)
+            return;
+        if (!s->checks[i].node)
+            free_one = &s->checks[i];
+    }
+    if (free_one && s->probe.node != n)
+        probe_start(s, free_one, n, now_ms, now_ms + 2 * (uint64_t)s->cfg.probe_timeout_ms * (s->health + 1), out);
+}
+
 static void suspect(struct swim *s, struct node *n, const struct accusation *by, uint64_t now_ms,
                     struct swim_effects *out)
 {
@@ -316,15 +349,15 @@ static void suspect(struct swim *s, struct node *n, const struct accusation *by,
         a->count = 0;
         a->from_disk = false;
         a->since_ms = now_ms;
-        a->least_ms = suspicion_least_ms(&s->cfg, live_count(s), s->health);
-        a->most_ms = a->least_ms * s->cfg.suspicion_max_mult;
+        a->least_ms = suspicion_least_ms(&s->cfg, live_count(s));
+        a->most_ms = suspicion_most_ms(&s->cfg, a->least_ms, s->health);
         a->expected = suspicion_expected(live_count(s));
     }
     if (charge_add(a, by))
         deadline_set(a);
     if (first && by->accuser != s->crypto->node &&
         rng_below(&s->rng, live_count(s)) < 2 * CONFIRMATIONS_MAX)
-        s->check = n; /* a few of all that hear it look for themselves, and soon confirm or don't */
+        check_begin(s, n, now_ms, out);
     enter(s, n, MEMBER_SUSPECT, now_ms, out);
 }
 
@@ -540,8 +573,9 @@ void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
     expiry_update(s);
     if (s->probe.node == n)
         s->probe.node = NULL;
-    if (s->check == n)
-        s->check = NULL;
+    for (size_t i = 0; i < CHECKS_MAX; i++)
+        if (s->checks[i].node == n)
+            s->checks[i].node = NULL;
     size_t count = s->count;
     array_remove(s->order, &count, n);
     array_remove(s->all, &s->count, n);
@@ -611,6 +645,9 @@ void swim_on_ack(struct swim *s, node_id from, uint32_t seq, uint64_t now_ms, st
         s->probe.acked = true;
         health_change(s, -1);
     }
+    for (size_t i = 0; i < CHECKS_MAX; i++)
+        if (s->checks[i].node && s->checks[i].seq == seq)
+            s->checks[i].node = NULL;
 }
 
 static void shuffle(struct swim *s)
@@ -627,10 +664,6 @@ static void shuffle(struct swim *s)
 
 static struct node *probe_next(struct swim *s)
 {
-    struct node *check = s->check;
-    s->check = NULL;
-    if (check && check->m.state == MEMBER_SUSPECT)
-        return check;
     for (size_t looked = 0; looked <= s->count; looked++) {
         if (s->next >= s->count) {
             if (s->count == 0)
@@ -646,27 +679,22 @@ static struct node *probe_next(struct swim *s)
 
 static void probe_begin(struct swim *s, uint64_t now_ms, struct swim_effects *out)
 {
-    uint64_t stretch = s->health + 1;
-    s->round_ms = now_ms + s->cfg.probe_interval_ms * stretch;
+    s->round_ms = now_ms + (uint64_t)s->cfg.probe_interval_ms * (s->health + 1);
     struct node *n = probe_next(s);
-    s->probe.node = n;
-    if (!n)
-        return;
-    s->probe.seq = ++s->seq;
-    s->probe.asked_others = s->probe.acked = false;
-    s->probe.timeout_ms = now_ms + s->cfg.probe_timeout_ms * stretch;
-    send(out, SWIM_SEND_PING, n->m.node, s->probe.seq, n->m.node);
+    s->probe.node = NULL;
+    if (n)
+        probe_start(s, &s->probe, n, now_ms, s->round_ms, out);
 }
 
 /* Ask a few live members, chosen by chance, to ping it; and try once more ourselves. */
-static void probe_indirect(struct swim *s, struct swim_effects *out)
+static void probe_indirect(struct swim *s, struct probe *p, struct swim_effects *out)
 {
     struct node *chosen[8];
     uint32_t want = s->cfg.indirect_probes < 8 ? s->cfg.indirect_probes : 8, seen = 0;
-    s->probe.asked_others = true;
+    p->asked_others = true;
     for (size_t i = 0; want > 0 && i < s->count; i++) {
         struct node *n = s->all[i];
-        if (n == s->probe.node || n->m.state != MEMBER_ALIVE)
+        if (n == p->node || n->m.state != MEMBER_ALIVE)
             continue;
         uint64_t at = seen < want ? seen : rng_below(&s->rng, seen + 1);
         if (at < want)
@@ -674,16 +702,16 @@ static void probe_indirect(struct swim *s, struct swim_effects *out)
         seen++;
     }
     for (uint32_t i = 0; i < want && i < seen; i++)
-        send(out, SWIM_SEND_PING_REQ, chosen[i]->m.node, s->probe.seq, s->probe.node->m.node);
-    send(out, SWIM_SEND_PING, s->probe.node->m.node, s->probe.seq, s->probe.node->m.node);
+        send(out, SWIM_SEND_PING_REQ, chosen[i]->m.node, p->seq, p->node->m.node);
+    send(out, SWIM_SEND_PING, p->node->m.node, p->seq, p->node->m.node);
 }
 
-static void probe_failed(struct swim *s, uint64_t now_ms, struct swim_effects *out)
+static void probe_failed(struct swim *s, struct probe *p, uint64_t now_ms, struct swim_effects *out)
 {
-    struct node *n = s->probe.node;
+    struct node *n = p->node;
     struct accusation a;
-    s->probe.node = NULL;
-    if (!live(n->m.state))
+    p->node = NULL;
+    if (!live(n->m.state) || n->m.incarnation > p->incarnation)
         return;
     send(out, SWIM_GREET, n->m.node, 0, n->m.node);
     if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a)) {
@@ -751,6 +779,8 @@ static void slept(struct swim *s, uint64_t now_ms)
     uint64_t slept_ms = now_ms - s->asked_ms;
     health_change(s, 1);
     s->probe.node = NULL;
+    for (size_t i = 0; i < CHECKS_MAX; i++)
+        s->checks[i].node = NULL;
     s->round_ms = now_ms;
     for (struct accused *a = s->accused; a; a = a->next)
         if (a->deadline_ms != UINT64_MAX)
@@ -758,18 +788,32 @@ static void slept(struct swim *s, uint64_t now_ms)
     expiry_update(s);
 }
 
+static void probe_step(struct swim *s, struct probe *p, uint64_t now_ms, struct swim_effects *out)
+{
+    if (!p->node || p->acked)
+        return;
+    if (!p->asked_others && now_ms >= p->timeout_ms)
+        probe_indirect(s, p, out);
+    if (now_ms >= p->failed_ms)
+        probe_failed(s, p, now_ms, out);
+}
+
+/* UINT64_MAX: nothing to wait for. */
+static uint64_t probe_deadline(const struct probe *p)
+{
+    return !p->node || p->acked ? UINT64_MAX : p->asked_others ? p->failed_ms : p->timeout_ms;
+}
+
 void swim_tick(struct swim *s, uint64_t now_ms, struct swim_effects *out)
 {
     if (s->asked_ms && s->round_ms && now_ms > s->asked_ms + s->cfg.probe_interval_ms)
         slept(s, now_ms);
-    if (s->probe.node && !s->probe.acked && !s->probe.asked_others && now_ms >= s->probe.timeout_ms)
-        probe_indirect(s, out);
+    probe_step(s, &s->probe, now_ms, out);
+    for (size_t i = 0; i < CHECKS_MAX; i++)
+        probe_step(s, &s->checks[i], now_ms, out);
     suspicions_expire(s, now_ms, out);
-    if (now_ms >= s->round_ms && s->count > 0) {
-        if (s->probe.node && !s->probe.acked)
-            probe_failed(s, now_ms, out);
+    if (now_ms >= s->round_ms && s->count > 0)
         probe_begin(s, now_ms, out);
-    }
     if (gone_count(s) > 0 && now_ms >= s->dead_probe_ms)
         dead_probe(s, now_ms, out);
     s->asked_ms = swim_deadline_ms(s);
@@ -782,8 +826,11 @@ uint64_t swim_deadline_ms(const struct swim *s)
     if (s->count == 0)
         return UINT64_MAX;
     uint64_t at = s->round_ms;
-    if (s->probe.node && !s->probe.acked && !s->probe.asked_others && s->probe.timeout_ms < at)
-        at = s->probe.timeout_ms;
+    if (probe_deadline(&s->probe) < at)
+        at = probe_deadline(&s->probe);
+    for (size_t i = 0; i < CHECKS_MAX; i++)
+        if (probe_deadline(&s->checks[i]) < at)
+            at = probe_deadline(&s->checks[i]);
     if (s->expiry_ms < at)
         at = s->expiry_ms;
     if (gone_count(s) > 0 && s->dead_probe_ms < at)
