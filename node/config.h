@@ -59,8 +59,8 @@ struct config { /* zeros: nothing was said */
 };
 
 /* Say one thing: `key` as in the file ("join", "labels.zone", "tenders.hvt"), `value` as text; "label" takes
- * "zone=attic", "tender" takes "hvt=PATH". Joins add up; of all else, also of one label, the last word holds. ERR_NOT_FOUND: there is no such key; else `why` begins with the key:
- * "memory: \"6X\" is no size …". */
+ * "zone=attic", "tender" takes "hvt=PATH". Joins add up; of all else, also of one label, the last word holds.
+ * ERR_NOT_FOUND: there is no such key. `why` begins with the key. */
 enum err config_set(struct config *c, const char *key, const char *value, char *why, size_t why_size) MUST_USE;
 
 /* Add what a file says. Paths in it are as they are: not relative to it. ERR_NOT_FOUND, ERR_DENIED, ERR_IO: can't be

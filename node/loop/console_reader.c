@@ -24,10 +24,11 @@ struct console_reader {
 
 static void on_turn(uv_timer_t *t);
 
+/* A millisecond: at 0, libuv would come back before it looks at anything else. */
 static void turn_soon(struct console_reader *r)
 {
     if (!r->over && !r->closed)
-        uv_timer_start(&r->timer, on_turn, 0, 0);
+        uv_timer_start(&r->timer, on_turn, 1, 0);
 }
 
 static void over(struct console_reader *r, enum err err)

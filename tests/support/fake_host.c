@@ -29,6 +29,11 @@ void channel_free(struct fake_mesh *m, struct channel *ch)
     }
     if (ch->peer)
         ch->peer->peer = NULL;
+    while (ch->held) {
+        struct later *l = ch->held;
+        ch->held = l->next;
+        free(l);
+    }
     free(ch);
 }
 
@@ -37,6 +42,7 @@ static struct channel *channel_new(struct node *n, const struct node *other)
     struct channel *ch = calloc(1, sizeof *ch);
     CHECK(ch);
     ch->node = n;
+    ch->held_end = &ch->held;
     ch->who.node = other->crypto.crypto.node;
     ch->who.address = other->address;
     ch->next = n->mesh->channels;
@@ -70,11 +76,13 @@ void channel_event(struct fake_mesh *m, struct later *l)
     struct channel *ch = l->channel;
     if (!known(m, ch))
         return;
-    if (ch->paused &&
-        (l->kind == LATER_MESSAGE || l->kind == LATER_CLOSED)) { /* not seen while paused */
-        struct later *again = later(l->node, l->kind, l->bytes, l->len);
-        again->channel = ch;
-        again->err = l->err;
+    if (ch->paused && (l->kind == LATER_MESSAGE || l->kind == LATER_CLOSED)) {
+        struct later *copy = calloc(1, sizeof *copy + l->len + 1);
+        CHECK(copy);
+        memcpy(copy, l, sizeof *l + l->len);
+        copy->next = NULL;
+        *ch->held_end = copy;
+        ch->held_end = &copy->next;
         return;
     }
     if (l->kind == LATER_OPEN) {
@@ -153,6 +161,14 @@ void channel_pause(struct channel *ch)
 void channel_resume(struct channel *ch)
 {
     ch->paused = false;
+    while (ch->held) {
+        struct later *l = ch->held, *again = later(ch->node, l->kind, l->bytes, l->len);
+        again->channel = ch;
+        again->err = l->err;
+        ch->held = l->next;
+        free(l);
+    }
+    ch->held_end = &ch->held;
 }
 
 const struct stream_peer *channel_peer(const struct channel *ch)

@@ -27,7 +27,7 @@ static void arm(struct fake_mesh *m)
         at = d < at ? d : at;
     }
     if (!m->closing)
-        uv_timer_start(&m->timer, on_turn, m->queue ? 0 : at > now ? at - now : 1, 0);
+        uv_timer_start(&m->timer, on_turn, !m->queue && at > now ? at - now : 1, 0);
 }
 
 struct later *later(struct node *n, enum later_kind kind, const void *p, size_t len)
@@ -530,8 +530,12 @@ static void on_timer_closed(uv_handle_t *h)
 void fake_mesh_free(struct fake_mesh *m)
 {
     m->closing = true;
-    while (m->channels)
-        channel_free(m, m->channels);
+    while (m->channels) { /* as streams_close does */
+        struct channel *ch = m->channels;
+        if (ch->open && ch->handler.on_closed)
+            ch->handler.on_closed(ch->ctx, ch, ERR_CLOSED);
+        channel_free(m, ch);
+    }
     while (m->queue) {
         struct later *l = m->queue;
         m->queue = l->next;

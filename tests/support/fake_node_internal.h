@@ -62,6 +62,7 @@ struct channel {
     struct channel_handler handler;
     void *ctx;
     struct stream_peer who;
+    struct later *held, **held_end; /* what came while it was paused */
     size_t queued; /* what we sent and the peer hasn't taken */
     bool paused, open, full, closed;
 };

@@ -2,6 +2,7 @@
 #include "tests/unit/ctl_world.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ int set_up(void **state)
     (void)state;
     char why[256], images[2][80];
     memset(&w, 0, sizeof w);
+    signal(SIGPIPE, SIG_IGN); /* as meshd does */
     assert_int_equal(uv_loop_init(&w.loop), 0);
     snprintf(w.dir, sizeof w.dir, "/tmp/unimesh-test-XXXXXX");
     assert_non_null(mkdtemp(w.dir));
@@ -87,7 +89,10 @@ int tear_down(void **state)
         close_control(&w.control);
     fake_mesh_free(w.mesh);
     uv_run(&w.loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&w.loop), 0); /* nothing is left behind */
+    int left = uv_loop_close(&w.loop); /* nothing is left behind */
+    if (left != 0)
+        uv_print_all_handles(&w.loop, stderr);
+    assert_int_equal(left, 0);
     remove_dir(w.dir);
     return 0;
 }

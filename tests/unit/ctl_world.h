@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <limits.h>
 
-enum { OUT_MAX = 1024 * 1024, IMAGE_TEST_MAX = ELF_IMAGE_MAX + 3 * IMAGE_CHUNK };
+enum { OUT_MAX = 4 * 1024 * 1024, IMAGE_TEST_MAX = ELF_IMAGE_MAX + 3 * IMAGE_CHUNK };
 
 struct world {
     uv_loop_t loop;

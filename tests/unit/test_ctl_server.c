@@ -29,6 +29,7 @@ struct raw {
     uint8_t bytes[512 * 1024];
     struct control_message last; /* the last END */
     unsigned ends, wants;
+    uint64_t output, skipped; /* console bytes, had and lost */
 };
 
 static void raw_open(struct raw *r)
@@ -83,6 +84,11 @@ static void raw_read(struct raw *r)
             r->ends++;
         }
         r->wants += m.type == CONTROL_WANT;
+        if (m.type == CONTROL_OUTPUT) {
+            assert_int_equal(m.output.offset, r->output + r->skipped + m.output.skipped);
+            r->output += m.output.bytes.len;
+            r->skipped += m.output.skipped;
+        }
         memmove(r->bytes, r->bytes + CONTROL_HEAD + frame, r->len - CONTROL_HEAD - frame);
         r->len -= CONTROL_HEAD + frame;
     }
@@ -279,6 +285,64 @@ static void the_node_checks_images_again(void **state)
     assert_string_equal(meshctl("apps", "-o", "name", NULL)->out, "");
 }
 
+enum { SLOW_PRINTS = 100, SLOW_PRINT_BYTES = 40000 };
+
+static bool raw_has_all(void *ctx)
+{
+    struct raw *r = ctx;
+    raw_read(r);
+    return r->output + r->skipped == (uint64_t)SLOW_PRINTS * SLOW_PRINT_BYTES;
+}
+
+/* The ring goes on without a reader that doesn't keep up; what it missed is counted, and nothing is
+ * held for it. */
+static void a_slow_reader_is_not_waited_for(void **state)
+{
+    (void)state;
+    static char text[SLOW_PRINT_BYTES];
+    deploy("web", "2");
+    for (uint16_t slot = 0; slot < 2; slot++) { /* here, and on the other node */
+        struct fake_run *run = fake_run_find(w.mesh, "web", slot, NULL);
+        struct control_message logs = {
+            .type = CONTROL_LOGS,
+            .logs = {.slot = slot, .lines = CONTROL_ALL_LINES, .follow = true}};
+        assert_non_null(run);
+        snprintf(logs.logs.app, sizeof logs.logs.app, "web");
+        raw_open(&raw);
+        raw_send(&raw, &logs);
+        for (int i = 0; i < SLOW_PRINTS; i++) {
+            fake_run_print(run, text, sizeof text);
+            for (int turn = 0; turn < 20; turn++)
+                uv_run(&w.loop, UV_RUN_NOWAIT);
+        }
+        until(raw_has_all, &raw);
+        assert_true(raw.skipped > 0);
+        assert_true(raw.output >= FAKE_CONSOLE_RING);
+        close(raw.fd);
+    }
+}
+
+static void one_client_too_many_is_told_so(void **state)
+{
+    (void)state;
+    int fds[64];
+    for (int i = 0; i < 64; i++) {
+        raw_open(&raw);
+        fds[i] = raw.fd;
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    }
+    raw_open(&raw2);
+    raw_end(&raw2, ERR_BUSY, "try again");
+    until(raw_is_closed, &raw2);
+    close(raw2.fd);
+    close(fds[0]);
+    for (int i = 0; i < 10; i++)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    succeeds(meshctl("version", NULL));
+    for (int i = 1; i < 64; i++)
+        close(fds[i]);
+}
+
 static bool nobody_waits(void *ctx)
 {
     (void)ctx;
@@ -373,6 +437,8 @@ int main(void)
         T(an_upload_that_breaks_off_leaves_nothing),
         T(wrong_chunks_are_refused),
         T(the_node_checks_images_again),
+        T(a_slow_reader_is_not_waited_for),
+        T(one_client_too_many_is_told_so),
         T(a_client_that_goes_is_forgotten),
         T(who_waits_is_told_when_the_node_ends),
         T(a_socket_in_use_is_left_alone_and_a_stale_one_replaced),

@@ -138,6 +138,22 @@ static void what_fits_nowhere_is_pending_with_the_reason(void **state)
     json_decref(j);
 }
 
+static void very_many_units_are_listed(void **state)
+{
+    (void)state;
+    until(two_alive, NULL);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "many-%d", i);
+        succeeds(meshctl("deploy", image_file("guest.virtio", 0, 0), "--name", name, "--memory",
+                         "512G", "--replicas", "1000", "--no-wait", NULL));
+    }
+    json_t *j = json_of(meshctl("ps", "-o", "json", NULL));
+    assert_int_equal(json_array_size(j), 3000);
+    assert_string_equal(text_of(json_array_get(j, 2999), "app"), "many-2");
+    json_decref(j);
+}
+
 /* ---- What meshctl refuses
  * --------------------------------------------------------------------------- */
 
@@ -378,6 +394,7 @@ int main(void)
         T(an_app_file_is_deployed),
         T(scale_stop_start_move_and_rm_work),
         T(what_fits_nowhere_is_pending_with_the_reason),
+        T(very_many_units_are_listed),
         T(images_that_cannot_run_are_refused),
         T(an_app_file_of_ten_megabytes_is_refused),
         T(without_a_node_it_says_so),
