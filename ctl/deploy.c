@@ -368,7 +368,7 @@ static void waiting_row(void *ctx, const struct control_message *m)
     const struct control_unit *u = &m->unit;
     if (m->type != CONTROL_UNIT || (u->node && !u->winner))
         return;
-    bool current = u->revision == w->revision;
+    bool current = u->revision >= w->revision; /* or what somebody deployed over it */
     w->slots++;
     if (current && (u->state == UNIT_RUNNING || u->state == UNIT_DONE)) {
         w->ready++;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "ctl/cli.h"
 #include "ctl/appfile.h"
+#include "ctl/show.h"
 #include "ctl/text.h"
 
 #include <getopt.h>
@@ -34,7 +35,8 @@ enum option_id {
     OPT_NO_WAIT,
     OPT_TIMEOUT,
     OPT_DRY_RUN,
-    OPT_GUESTS
+    OPT_GUESTS,
+    OPT_VERSION
 };
 
 enum { /* sets */
@@ -56,6 +58,7 @@ static const struct option_row {
     unsigned set;
 } OPTIONS[] = {
     {"help", NULL, "say this", OPT_HELP, SET_ALL},
+    {"version", NULL, "say which meshctl this is", OPT_VERSION, SET_ALL},
     {"socket", "PATH",
      "the node's control socket; else MESHCTL_SOCKET, else " CONTROL_SOCKET_DEFAULT, OPT_SOCKET,
      SET_ALL},
@@ -374,15 +377,20 @@ static enum cli_status take_option(struct cli *cli, int id, const char *value)
         cli->guests = true;
         break;
     case OPT_HELP:
+    case OPT_VERSION:
         break;
     }
     return CLI_OK;
 }
 
+struct asked {
+    bool help, version;
+};
+
 /* getopt_long over the options that hold for c (NULL: those that hold for all, before the command).
- * *help: asked for. */
+ * */
 static enum cli_status options_read(struct cli *cli, const struct command_row *c, int argc,
-                                    char **argv, bool *help)
+                                    char **argv, struct asked *asked)
 {
     struct option list[OPTION_COUNT + 1] = {0};
     char shorts[3 + 2 * OPTION_COUNT] = "+:";
@@ -413,8 +421,8 @@ static enum cli_status options_read(struct cli *cli, const struct command_row *c
             return cli_fail(CLI_USAGE, "%s%s has no option %s; see `meshctl help%s%s`",
                             c ? "" : "meshctl", c ? c->name : "", argv[optind - 1], c ? " " : "",
                             c ? c->name : "");
-        if (id == OPT_HELP)
-            *help = true;
+        if (id == OPT_HELP || id == OPT_VERSION)
+            *(id == OPT_HELP ? &asked->help : &asked->version) = true;
         enum cli_status status = take_option(cli, id, optarg);
         if (status)
             return status;
@@ -424,16 +432,20 @@ static enum cli_status options_read(struct cli *cli, const struct command_row *c
 
 static enum cli_status command_run(struct cli *cli, int argc, char **argv)
 {
-    bool help = false;
+    struct asked asked = {false, false};
     int words;
-    enum cli_status status = options_read(cli, NULL, argc, argv, &help);
+    enum cli_status status = options_read(cli, NULL, argc, argv, &asked);
     if (status)
         return status;
     argc -= optind;
     argv += optind;
-    if (help || argc == 0) {
-        help_all(help ? stdout : stderr);
-        return help ? CLI_OK : CLI_USAGE;
+    if (asked.version) {
+        printf("meshctl %s\n", UNIMESH_VERSION);
+        return CLI_OK;
+    }
+    if (asked.help || argc == 0) {
+        help_all(asked.help ? stdout : stderr);
+        return asked.help ? CLI_OK : CLI_USAGE;
     }
     const struct command_row *c = command_find(argc, argv, &words);
     if (!c)
@@ -442,10 +454,10 @@ static enum cli_status command_run(struct cli *cli, int argc, char **argv)
     argc -= words - 1; /* what is left at argv[0] is taken for the program's name */
     argv += words - 1;
     cli->lines = c->run == cli_logs ? CONTROL_ALL_LINES : 20;
-    status = options_read(cli, c, argc, argv, &help);
+    status = options_read(cli, c, argc, argv, &asked);
     if (status)
         return status;
-    if (help) {
+    if (asked.help) {
         help_one(stdout, c);
         return CLI_OK;
     }

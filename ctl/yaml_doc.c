@@ -231,8 +231,12 @@ static enum err tree_build(struct yaml_doc *d, struct yaml_error *error)
     for (uint32_t i = 0; i < YAML_DEPTH_MAX; i++)
         free(b.levels[i].key);
     yaml_parser_delete(&b.parser);
-    if (!err && (!d->root || d->root->kind != YAML_TREE_MAPPING))
-        err = yaml_fail(d, d->root ? d->root->line : 0, error, ERR_INVALID,
+    if (!err && !d->root) { /* nothing, or only comments */
+        d->root = &d->nodes[d->count++];
+        d->root->kind = YAML_TREE_MAPPING;
+    }
+    if (!err && d->root->kind != YAML_TREE_MAPPING)
+        err = yaml_fail(d, d->root->line, error, ERR_INVALID,
                         "nothing is in it that reads KEY: VALUE");
     return err;
 }
@@ -507,7 +511,11 @@ enum err yaml_load(const struct yaml_doc *d, const cyaml_schema_value_t *schema,
     const cyaml_config_t cfg = cyaml_of(&said);
     *data = NULL;
     cyaml_err_t ce = cyaml_load_data(d->bytes, d->len, &cfg, schema, data, NULL);
-    if (ce == CYAML_OK && *data)
+    if (ce == CYAML_OK && !*data) { /* an empty document: nothing was said */
+        *data = calloc(1, schema->data_size);
+        ce = *data ? CYAML_OK : CYAML_ERR_OOM;
+    }
+    if (ce == CYAML_OK)
         return ERR_OK;
     return yaml_fail(d, 0, error, ce == CYAML_ERR_OOM ? ERR_NOMEM : ERR_INVALID, "%s: %s",
                      cyaml_strerror(ce), said.text);

@@ -2,6 +2,7 @@
 #ifndef UNIMESH_NODE_LOOP_OPTIONS_H
 #define UNIMESH_NODE_LOOP_OPTIONS_H
 
+#include "node/config.h"
 #include "node/loop/log.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
@@ -9,11 +10,10 @@
 
 #include <stdbool.h>
 
-enum { OPTION_JOINS_MAX = 32, OPTION_HOST_SIZE = 256, OPTION_PATH_SIZE = 4096 };
-
-struct peer_name { /* --join: an address, or a DNS name whose addresses are all tried */
-    char host[OPTION_HOST_SIZE];
-    char port[8];
+enum {
+    OPTION_JOINS_MAX = CONFIG_JOIN_MAX,
+    OPTION_HOST_SIZE = CONFIG_HOST_SIZE,
+    OPTION_PATH_SIZE = CONFIG_PATH_SIZE
 };
 
 struct options {
@@ -44,11 +44,6 @@ struct options {
  * --version, and with 2 after saying what is wrong. */
 void options_read(struct options *o, int argc, char **argv);
 
-/* "host:port", "[v6]:port", "host" (the default port). ERR_INVALID. */
-enum err peer_name_parse(const char *text, struct peer_name *out) MUST_USE;
-/* "64M", "1G", "512" (MiB). ERR_INVALID. */
-enum err memory_parse(const char *text, uint32_t *mib) MUST_USE;
-
-#define OPTION_PORT_DEFAULT "7946"
+#define OPTION_PORT_DEFAULT CONFIG_PORT_DEFAULT
 
 #endif

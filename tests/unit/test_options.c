@@ -44,6 +44,58 @@ static void peers_are_named_by_address_or_name(void **state)
     assert_int_equal(peer_name_parse(longest, &p), ERR_INVALID);
 }
 
+static enum err memory_of(const char *text, uint32_t *mib)
+{
+    static struct config c;
+    char why[256];
+    enum err err = config_set(&c, "memory", text, why, sizeof why);
+    *mib = c.memory_mib;
+    return err;
+}
+
+/* The file is under the arguments, wherever --config stands among them. */
+static void arguments_win_over_the_file(void **state)
+{
+    (void)state;
+    static struct options o;
+    char dir[] = "/tmp/unimesh-test-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/meshd.yaml", dir);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fprintf(f, "name: attic\nmemory: 4G\njoin: a.example:1\nlabels: {zone: attic, disk: "
+               "ssd}\nlog-level: warn\n"
+               "state: /from/file\ntenders: {spt: /opt/spt}\n");
+    assert_int_equal(fclose(f), 0);
+    char *argv[] = {(char[]){"meshd"},
+                    (char[]){"--name"},
+                    (char[]){"cellar"},
+                    (char[]){"--join"},
+                    (char[]){"b.example"},
+                    (char[]){"--label"},
+                    (char[]){"zone=cellar"},
+                    (char[]){"--config"},
+                    path,
+                    (char[]){"--discover"},
+                    NULL};
+    options_read(&o, 10, argv);
+    assert_string_equal(o.name, "cellar");
+    assert_int_equal(o.memory_mib, 4096);
+    assert_int_equal(o.join_count, 2);
+    assert_string_equal(o.joins[0].host, "a.example");
+    assert_string_equal(o.joins[1].host, "b.example");
+    assert_int_equal(o.labels.count, 2);
+    assert_string_equal(o.labels.v[1].value, "cellar");
+    assert_int_equal(o.log_level, LOG_WARN);
+    assert_string_equal(o.state_dir, "/from/file");
+    assert_string_equal(o.run_dir, "/run/unimesh");
+    assert_string_equal(o.tender[TARGET_SPT], "/opt/spt");
+    assert_int_equal(o.bind.port, 7946);
+    assert_true(o.discover);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void memory_is_in_mebibytes_unless_said(void **state)
 {
     (void)state;
@@ -55,11 +107,11 @@ static void memory_is_in_mebibytes_unless_said(void **state)
                                       "1K", "1.5G", "32Mx", "99999999999G", "0G"};
     uint32_t mib;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        assert_int_equal(memory_parse(good[i].text, &mib), ERR_OK);
+        assert_int_equal(memory_of(good[i].text, &mib), ERR_OK);
         assert_int_equal(mib, good[i].mib);
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(memory_parse(bad[i], &mib), ERR_INVALID);
+        assert_int_not_equal(memory_of(bad[i], &mib), ERR_OK);
 }
 
 /* What a log prints while `say` runs, as text. */
@@ -143,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peers_are_named_by_address_or_name),
         cmocka_unit_test(memory_is_in_mebibytes_unless_said),
+        cmocka_unit_test(arguments_win_over_the_file),
         cmocka_unit_test(lines_have_time_level_event_and_fields),
         cmocka_unit_test(a_flood_of_one_event_is_bounded),
         cmocka_unit_test(the_ring_keeps_the_last),
