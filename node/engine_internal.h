@@ -40,6 +40,7 @@ enum {
     SELF_PUBLISH_MS = 300,       /* memory in use is published at most so often */
     HOST_FAULT_MS = 60000,       /* a host that failed an app takes it again after this */
     COPIES_CHECK_MS = 1000,
+    IMAGE_TRIES = 3,             /* a host that can't have an image passes its unit on */
     STRANGERS_MAX = 256,
     MOVE_TIMEOUT_MS = 30000,
     AWAY_LINGER_MS = 150         /* between telling that we are away and quitting */
@@ -509,6 +510,7 @@ struct image *image_add(struct engine *e, const struct hash *h); /* NULL: no mem
 /* Have the app's images here, as a copy. */
 void units_keep(struct engine *e, const struct app *a);
 bool units_any(const struct engine *e); /* does anything run here? */
+void unit_stop(struct engine *e, struct unit *u);
 void unit_release(struct engine *e, struct unit *u, const char *reason);
 
 /* ---- commands.c --------------------------------------------------------------------------------- */

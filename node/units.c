@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOVE_ON_FAILURES = 3, IMAGE_TRIES = 3 };
+enum { MOVE_ON_FAILURES = 3 };
 
 struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot)
 {
@@ -150,7 +150,7 @@ static void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
     unit_release(e, u, reason);
 }
 
-static void unit_stop(struct engine *e, struct unit *u)
+void unit_stop(struct engine *e, struct unit *u)
 {
     if (u->run != RUN_UP && u->run != RUN_STARTING)
         return;
@@ -373,7 +373,8 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    if (!version_equal(u->body.spec, a->spec_version) && e->ready && !app_spec(e, a, &spec)) {
+    bool known = e->host.targets != 0 || e->host_known; /* else the trial boots are under way */
+    if (!version_equal(u->body.spec, a->spec_version) && e->ready && known && !app_spec(e, a, &spec)) {
         if (fits_here(e, u, &spec, &target, &need, why, sizeof why)) {
             unit_pass_on(e, u, why); /* and goes on until somebody else is ready */
             return;
