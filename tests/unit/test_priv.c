@@ -326,9 +326,9 @@ static size_t a_start_encoded(uint8_t *out, size_t size)
 static void a_start_has_these_bytes(void **state)
 {
     (void)state;
-    static const uint8_t golden[] = {0x9d, 1,    1, 0xcd, 1, 0x2c, 0xc4, 16, 1, 2, 0,    0, 0,   0,    0,   0, 0,   0,
-                                     0,    0,    0, 0,    0, 0,    5,    6,  3, 1, 0x20, 0xce, 0, 1, 0x11, 0x70, 0xc4, 2,
-                                     '/',  'q',  0xc4, 2, '/', 'i', 0x91, 0xa3, '-', '-', 'x'};
+    static const uint8_t golden[] = {
+        0x9d, 1, 1, 0xcd, 1, 0x2c, 0xc4, 16, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 6, 3, 1, 0x20,
+        0xce, 0, 1, 0x11, 0x70, 0xc4, 2, '/', 'q', 0xc4, 2, '/', 'i', 0x91, 0xa3, '-', '-', 'x'};
     uint8_t bytes[256];
     struct priv_request out;
     size_t len = a_start_encoded(bytes, sizeof bytes);

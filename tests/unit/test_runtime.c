@@ -512,7 +512,8 @@ static void a_console_is_followed(void **state)
     close(fd);
     while (!ended) {
         world_step(&w);
-        assert_int_equal(runtime_console_read(w.rt, &r->id, 4, text, sizeof text, &got, &skipped, &next, &ended), ERR_OK);
+        enum err err = runtime_console_read(w.rt, &r->id, 4, text, sizeof text, &got, &skipped, &next, &ended);
+        assert_int_equal(err, ERR_OK);
     }
     assert_true(seen.more > 0);
     assert_int_equal(got, 4);
