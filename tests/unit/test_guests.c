@@ -160,6 +160,32 @@ static void killed_from_outside_is_the_hosts(void **state)
     }
 }
 
+/* What the trial boots find with the tenders that are here. */
+static void the_host_says_what_it_runs(void **state)
+{
+    (void)state;
+    char image[TARGET_COUNT][SCRATCH_PATH];
+    if (target != TARGET_VIRTIO)
+        skip(); /* once will do */
+    world_close(&w);
+    for (int t = TARGET_HVT; t <= TARGET_VIRTIO; t++) {
+        char name[64];
+        snprintf(name, sizeof name, "examples/hello/hello.%s", target_name((enum target)t));
+        w.cfg.probe_image[t] = scratch_program(image[t], name);
+    }
+    assert_int_equal(world_open(&w), ERR_OK);
+    uint64_t from = scratch_now_ms();
+    runtime_probe(w.rt);
+    while (w.host_told == 0)
+        world_step(&w);
+    print_message("told after %u ms:\n%s\n", (unsigned)(scratch_now_ms() - from), w.host_text);
+    while (strstr(w.host_text, "being tried") != NULL)
+        world_step(&w);
+    print_message("after %u ms:\n%s\n", (unsigned)(scratch_now_ms() - from), w.host_text);
+    assert_int_equal(w.host.targets >> TARGET_SPT & 1, available(TARGET_SPT));
+    assert_int_equal(w.host.targets >> TARGET_VIRTIO & 1, available(TARGET_VIRTIO));
+}
+
 /* ---- Solo5's own ---------------------------------------------------------------------------------------------- */
 
 static const struct row {
@@ -236,6 +262,7 @@ int main(void)
         TEST(it_fills_its_memory_and_no_more),
         TEST(what_is_no_image_fails_everywhere),
         TEST(killed_from_outside_is_the_hosts),
+        TEST(the_host_says_what_it_runs),
         TEST(the_suite_ends_as_the_table_says),
         TEST(fpu_works_or_the_host_is_blamed),
     };
