@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CONSOLES_MAX = 32, LINE_MAX_BYTES = 4096 };
 
@@ -18,6 +19,8 @@ struct console {
     uint16_t slot;
     bool titled; /* lines get the title */
     bool ended;
+    bool plain; /* a person reads it: escape sequences and control characters are left out */
+    enum { ESCAPE_NONE, ESCAPE_BEGUN, ESCAPE_CSI } escape;
     size_t len; /* of a line that isn't complete */
     char line[LINE_MAX_BYTES];
 };
@@ -50,6 +53,25 @@ static void line_end(struct console *c)
     c->len = 0;
 }
 
+/* A guest is not to command the terminal that it is looked at with (and a PC's firmware resets it).
+ */
+static bool shown(struct console *c, uint8_t b)
+{
+    if (!c->plain)
+        return true;
+    if (c->escape == ESCAPE_BEGUN) {
+        c->escape = b == '[' ? ESCAPE_CSI : ESCAPE_NONE;
+        return false;
+    }
+    if (c->escape == ESCAPE_CSI) {
+        c->escape = b >= 0x40 && b <= 0x7e ? ESCAPE_NONE : ESCAPE_CSI;
+        return false;
+    }
+    if (b == 0x1b)
+        c->escape = ESCAPE_BEGUN;
+    return b == '\n' || b == '\t' || (b >= 0x20 && b != 0x7f);
+}
+
 static void print(struct console *c, const struct control_output *o)
 {
     if (o->skipped) {
@@ -57,12 +79,18 @@ static void print(struct console *c, const struct control_output *o)
         printf("%s%s[%" PRIu64 " bytes skipped]\n", c->titled ? c->title : "",
                c->titled ? " | " : "", o->skipped);
     }
-    if (!c->titled) {
+    if (!c->titled && !c->plain) {
         fwrite(o->bytes.p, 1, o->bytes.len, stdout);
         return;
     }
     for (size_t i = 0; i < o->bytes.len; i++) {
         char b = (char)o->bytes.p[i];
+        if (!shown(c, o->bytes.p[i]))
+            continue;
+        if (!c->titled) {
+            putchar(b);
+            continue;
+        }
         if (b != '\n' && b != '\r')
             c->line[c->len++] = b;
         if (b == '\n' && c->len == 0)
@@ -175,6 +203,7 @@ enum cli_status cli_logs(struct cli *cli, int argc, char **argv)
     for (uint32_t i = 0; i < slots.count && !status; i++) {
         consoles[i].slot = slots.v[i];
         consoles[i].titled = slots.count > 1;
+        consoles[i].plain = isatty(STDOUT_FILENO);
         status = console_open(cli, &consoles[i], app);
     }
     if (!status)

@@ -1,5 +1,5 @@
-/* What meshd is told, one thing at a time: by a YAML file, and by options of the same names on its command line, through
- * the same checks.
+/* What meshd is told, one thing at a time: by a YAML file, and by options of the same names on its command line,
+ * through the same checks.
  *
  *     name: attic                     # this host's; else its host name
  *     bind: 0.0.0.0:7946              # UDP and TCP

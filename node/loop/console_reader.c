@@ -45,19 +45,40 @@ static void on_more(void *ctx)
         turn_soon(r);
 }
 
+/* Where it is that we read: it runs, or is not forgotten; or it is kept. */
+static enum err tail(struct console_reader *r)
+{
+    struct runtime *rt = node_runtime(r->node);
+    enum err err = rt ? runtime_console_tail(rt, &r->run, r->lines, &r->offset) : ERR_NOT_FOUND;
+    return err == ERR_NOT_FOUND
+               ? consoles_tail(node_consoles(r->node), &r->run, r->lines, &r->offset)
+               : err;
+}
+
+static enum err read_some(struct console_reader *r, void *out, size_t size, size_t *got,
+                          uint64_t *skipped, uint64_t *next, int *ended)
+{
+    struct runtime *rt = node_runtime(r->node);
+    enum err err = ERR_NOT_FOUND;
+    if (rt)
+        err = runtime_console_read(rt, &r->run, r->offset, out, size, got, skipped, next, ended);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    *ended = 1;
+    return consoles_read(node_consoles(r->node), &r->run, r->offset, out, size, got, skipped, next);
+}
+
 static enum err begin(struct console_reader *r)
 {
     struct runtime *rt = node_runtime(r->node);
-    if (!rt)
-        return ERR_NOT_FOUND;
-    if (r->lines != UINT32_MAX) {
-        enum err err = runtime_console_tail(rt, &r->run, r->lines, &r->offset);
-        if (err)
-            return err;
-    }
+    enum err err = r->lines != UINT32_MAX ? tail(r) : ERR_OK;
     r->begun = true;
-    return r->mode == LOGS_FOLLOW ? runtime_console_watch(rt, &r->run, on_more, r, &r->watch)
-                                  : ERR_OK;
+    if (!err && rt && r->mode == LOGS_FOLLOW) {
+        err = runtime_console_watch(rt, &r->run, on_more, r, &r->watch);
+        if (err == ERR_NOT_FOUND) /* it may be kept: the reading tells */
+            err = ERR_OK;
+    }
+    return err;
 }
 
 /* One piece. False: no more this turn. */
@@ -67,8 +88,7 @@ static bool read_one(struct console_reader *r)
     size_t got = 0;
     uint64_t skipped = 0, next = r->offset;
     int ended = 0;
-    enum err err = runtime_console_read(node_runtime(r->node), &r->run, r->offset, bytes,
-                                        sizeof bytes, &got, &skipped, &next, &ended);
+    enum err err = read_some(r, bytes, sizeof bytes, &got, &skipped, &next, &ended);
     if (err) { /* what we have been reading is forgotten when its end is on disk */
         over(r, err == ERR_NOT_FOUND && r->mode == LOGS_FOLLOW && r->watch ? ERR_OK : err);
         return false;

@@ -148,9 +148,13 @@ static void run_over(struct logs *l, enum err err, const char *text)
         return;
     }
     node_title(l, l->at.node, title);
-    if (err == ERR_NOT_FOUND)
-        end(l, err, "its last run has ended, and nothing of its console is kept on %s", title);
-    else if (err)
+    if (err == ERR_NOT_FOUND) {
+        const struct look k = look(l);
+        end(l, err, "%s/%u is %s%s%s; nothing of its console is kept on %s", k.app, l->unit.slot,
+            unit_state_text(k.state), k.reason[0] ? ": " : "", k.reason, title);
+        return;
+    }
+    if (err)
         end(l, err, "%s, where it runs, says: %s", title, text);
     else
         end(l, ERR_OK, "ok");
@@ -339,7 +343,8 @@ static void on_timer(uv_timer_t *t)
         return;
     }
     bool gone = node_is_gone(l, k.place.node);
-    bool ran = k.place.alive || (k.state != UNIT_FETCHING && k.state != UNIT_STARTING);
+    bool ran = k.place.alive || l->mode == LOGS_ONCE ||
+               (k.state != UNIT_FETCHING && k.state != UNIT_STARTING);
     bool other = !l->seen_any || (k.place.alive && !(l->at.alive && same_run(&k.place, &l->at)));
     if (k.place.node && k.place.run && !gone && ran && other) {
         attach(l, &k.place);

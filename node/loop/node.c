@@ -56,6 +56,11 @@ struct runtime *node_runtime(struct node *n)
     return n->runtime;
 }
 
+struct consoles *node_consoles(struct node *n)
+{
+    return &n->consoles;
+}
+
 struct streams *node_streams(struct node *n)
 {
     return n->streams;
@@ -268,8 +273,10 @@ static void effect_do(struct node *n, const struct effect *f)
             runtime_deadline(n->runtime, &f->unit, f->boottime_ms);
         break;
     case EFFECT_UNIT_FORGET:
-        if (n->runtime)
+        if (n->runtime) {
+            consoles_keep(&n->consoles, n->runtime, &f->unit);
             runtime_forget(n->runtime, &f->unit);
+        }
         break;
     case EFFECT_IMAGE_FETCH:
         fetch_start(n, f);
@@ -382,6 +389,7 @@ static void node_end(struct node *n)
         close(n->timer_fd);
     engine_free(n->engine);
     images_close(n->images);
+    consoles_release(&n->consoles);
     node_crypto_free(n->crypto);
     identity_close(&n->identity);
     while (n->clients)

@@ -6,6 +6,7 @@
 #define UNIMESH_NODE_LOOP_NODE_H
 
 #include "node/engine.h"
+#include "node/loop/consoles.h"
 #include "node/loop/stream.h"
 #include "node/runtime/runtime.h"
 #include "store/images.h"
@@ -19,6 +20,7 @@ struct engine *node_engine(struct node *n);
 struct images *node_images(struct node *n);
 struct runtime *node_runtime(struct node *n); /* NULL: this host runs no guests */
 struct streams *node_streams(struct node *n);
+struct consoles *node_consoles(struct node *n); /* consoles.h */
 const char *node_version(void);
 
 /* Have the engine do c (borrowed for the call). on_reply comes exactly once, never from inside this call, unless

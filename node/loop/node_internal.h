@@ -62,6 +62,7 @@ struct node {
     struct writer writer;
     struct images *images;
     struct runtime *runtime;
+    struct consoles consoles;
     struct streams *streams;
     struct control *control;
     struct discover *discover;

@@ -153,6 +153,7 @@ static void execute(struct node *n, const struct effect *f)
         run_ended(n, &f->unit, END_STOPPED, -1);
         break;
     case EFFECT_UNIT_FORGET:
+        consoles_keep(&n->consoles, &n->runtime, &f->unit);
         unit_forget(n, &f->unit);
         break;
     case EFFECT_IMAGE_FETCH:
@@ -346,6 +347,11 @@ struct images *node_images(struct node *n)
     return n->images;
 }
 
+struct consoles *node_consoles(struct node *n)
+{
+    return &n->consoles;
+}
+
 struct runtime *node_runtime(struct node *n)
 {
     return &n->runtime;
@@ -510,6 +516,7 @@ static void node_free(struct node *n)
         node_forget(n, n->commands->id);
     engine_free(n->engine);
     images_close(n->images);
+    consoles_release(&n->consoles);
     free(n->fx.v);
     free(n->fx.buffer);
     free(n);

@@ -88,6 +88,7 @@ struct node {
     struct engine *engine;
     struct engine_config cfg;
     struct images *images;
+    struct consoles consoles;
     struct runtime runtime;
     struct streams streams;
     struct effects fx;

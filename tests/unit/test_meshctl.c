@@ -314,6 +314,36 @@ static void a_follower_sees_a_restart(void **state)
     }
 }
 
+static bool is_done(void *ctx)
+{
+    (void)ctx;
+    json_t *j = json_of(meshctl("ps", "-o", "json", NULL));
+    bool done = strcmp(text_of(json_array_get(j, 0), "state"), "done") == 0;
+    json_decref(j);
+    return done;
+}
+
+/* What a guest said before it ended is what one wants to know then. */
+static void the_console_of_one_that_has_ended_is_kept(void **state)
+{
+    (void)state;
+    struct fake_run *run;
+    until(two_alive, NULL);
+    succeeds(meshctl("deploy", image_file("guest.virtio", 0, 0), "--name", "brief", "--restart",
+                     "never", NULL));
+    where("brief", 0, &run);
+    fake_run_print(run, "one\ntwo\n", 8);
+    fake_run_end(run, END_EXIT, 0);
+    until(is_done, NULL);
+    assert_int_equal(fake_mesh_alive(w.mesh), 0);
+    assert_string_equal(meshctl("logs", "brief", NULL)->out, "one\ntwo\n");
+    assert_string_equal(meshctl("logs", "brief", "--lines", "1", NULL)->out, "two\n");
+    json_t *j = json_of(meshctl("ps", "-o", "json", NULL));
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(j, 0), "exit")), 0);
+    assert_true(json_is_integer(json_object_get(json_array_get(j, 0), "exit")));
+    json_decref(j);
+}
+
 /* ---- Events
  * ----------------------------------------------------------------------------------------- */
 
@@ -354,6 +384,7 @@ int main(void)
         T(consoles_are_read_wherever_they_are),
         T(a_long_console_comes_whole_and_a_lost_part_is_counted),
         T(a_follower_sees_a_restart),
+        T(the_console_of_one_that_has_ended_is_kept),
         T(events_are_told_and_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
