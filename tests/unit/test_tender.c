@@ -76,7 +76,7 @@ static void memory_is_what_the_tender_can_give(void **state)
 
 #define QEMU                                                                                                           \
     "/bin/tender|-nodefaults|-no-user-config|-display|none|-no-reboot|-cpu|max|-serial|stdio|-device|isa-debug-exit|" \
-    "-machine|pc,acpi=off,usb=off,vmport=off,hpet=off,graphics=off|-accel|"
+    "-machine|pc,acpi=off,usb=off,vmport=off,hpet=off|-accel|"
 
 static void qemu_gets_one_line(void **state)
 {
