@@ -48,7 +48,8 @@ struct runtime_callbacks {
     void (*on_priv_lost)(void *ctx);
 };
 
-/* Runs of another node in RUN are stopped and removed before it returns (stop_grace_ms and a little).
+/* Runs of another node in RUN are stopped and removed before it returns (stop_grace_ms and a little); for a shim that
+ * hangs it waits three seconds.
  * ERR_BUSY: another node uses RUN; ERR_DENIED, ERR_IO, ERR_NOMEM, ERR_INVALID, ERR_TOO_LARGE (a path). `why`: what and
  * what to do. */
 enum err runtime_new(struct runtime **out, uv_loop_t *loop, const struct runtime_config *cfg,
