@@ -424,6 +424,7 @@ int node_run(const struct options *o, int priv_fd, bool *again)
         node_step(n, &ev);
         if (n->runtime)
             runtime_probe(n->runtime);
+        scrub_begin(n);
         uv_run(&loop, UV_RUN_DEFAULT);
         replies_give(n);
         *again = n->again;

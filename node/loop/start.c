@@ -204,12 +204,14 @@ static void runtime_begin(struct node *n, int priv_fd)
     static const char *const probes[TARGET_COUNT] = {NULL, "hello.hvt", "hello.spt",
                                                      "hello.virtio"};
     const struct options *o = n->options;
-    char shim[OPTION_PATH_SIZE + 32], cache[OPTION_PATH_SIZE + 32],
+    char priv[OPTION_PATH_SIZE + 32], shim[OPTION_PATH_SIZE + 32], cache[OPTION_PATH_SIZE + 32],
         probe[TARGET_COUNT][OPTION_PATH_SIZE + 64], why[WHY] = "";
     struct runtime_config cfg = runtime_config_default();
+    snprintf(priv, sizeof priv, "%s/mesh-priv", o->programs);
     snprintf(shim, sizeof shim, "%s/mesh-shim", o->programs);
     snprintf(cache, sizeof cache, "%s/targets", o->state_dir);
     cfg.run_dir = o->run_dir;
+    cfg.priv_path = priv;
     cfg.shim_path = shim;
     cfg.cache_path = cache;
     cfg.node = engine_self(n->engine);
