@@ -188,7 +188,7 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    if (!e->ready || !known(e, from, o, &a)) {
+    if (!e->ready || e->stranger_count > 0 || !known(e, from, o, &a)) {
         admission_answer(e, from, o, OFFER_WAIT, "");
         return;
     }

@@ -9,7 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, LEARN_WAIT_MS = 3000, BUG_TRIES = 2, COPIES_RETRY_MS = 5000 };
+enum {
+    ACCEPTED_WAIT_MS = 2000,
+    STALE_WAIT_MS = 250,
+    LEARN_WAIT_MS = 3000,
+    BUG_TRIES = 2,
+    COPIES_RETRY_MS = 5000,
+    KEEPERS_MAX = 16 /* nodes asked at a time to keep one app */
+};
 
 void planner_all(struct engine *e)
 {
@@ -26,7 +33,8 @@ void planner_room(struct engine *e)
 void planner_alive(struct engine *e)
 {
     e->alive_generation++;
-    planner_room(e); /* whom to offer to has changed, too */
+    planner_room(e); /* whom to offer to has changed, too, */
+    planner_copies_soon(e); /* and how many copies there should be */
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -629,13 +637,34 @@ static void plan_app(struct engine *e, struct app *a)
     pending_list(e, a);
 }
 
-static bool keeping_already(const struct engine *e, const struct uid *app)
+/* Those that were asked to keep the app and haven't answered; *hopeful: so many of them may yet. */
+static uint32_t keepers_asked(const struct engine *e, const struct uid *app, node_id out[static KEEPERS_MAX],
+                              uint32_t *hopeful)
 {
-    for (size_t i = 0; i < CALLS_MAX; i++)
-        if (e->calls[i].id && e->calls[i].purpose == PURPOSE_KEEP_COPY &&
-            uid_equal(&e->calls[i].app, app))
-            return true;
-    return false;
+    uint32_t n = 0;
+    *hopeful = 0;
+    for (size_t i = 0; i < CALLS_MAX && n < KEEPERS_MAX; i++) {
+        const struct out_call *c = &e->calls[i];
+        if (!c->id || c->purpose != PURPOSE_KEEP_COPY || !uid_equal(&c->app, app))
+            continue;
+        *hopeful += peer_alive(e, c->node) && e->now < c->at_ms + KEEP_HEDGE_MS;
+        out[n++] = c->node;
+    }
+    return n;
+}
+
+static void copies_make(struct engine *e, struct app *a, uint32_t missing)
+{
+    node_id asked[KEEPERS_MAX];
+    uint32_t hopeful, n = keepers_asked(e, &a->uid, asked, &hopeful);
+    for (; hopeful < missing && n < KEEPERS_MAX; hopeful++) {
+        node_id keeper = planner_keeper(e, a, asked, n);
+        if (keeper == e->crypto->node)
+            units_keep(e, a);
+        else if (!keeper || !sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0))
+            return;
+        asked[n++] = keeper;
+    }
 }
 
 static void copies_pass(struct engine *e)
@@ -644,15 +673,13 @@ static void copies_pass(struct engine *e)
     uint32_t live = peers_live_count(e);
     uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
     for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0 ||
-            planner_copies(e, a) >= need)
+        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0)
+            continue;
+        uint32_t copies = planner_copies(e, a);
+        if (copies >= need)
             continue;
         e->copies_next_ms = e->now + COPIES_RETRY_MS;
-        node_id keeper = keeping_already(e, &a->uid) ? 0 : planner_keeper(e, a, NULL, 0);
-        if (keeper && keeper != e->crypto->node)
-            (void)sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0);
-        else if (keeper)
-            units_keep(e, a);
+        copies_make(e, a, need - copies);
     }
 }
 
