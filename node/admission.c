@@ -163,8 +163,8 @@ static bool stale(const struct engine *e, const struct app *a, const struct mess
     return unheard || o->id.epoch <= s->epoch_seen;
 }
 
-/* What runs here for the slot is a revision that was given up, and nobody else took it since. It makes way once all that
- * the new one needs is here; the offer comes again meanwhile. */
+/* What runs here for the slot is a revision that was given up, and nobody else took it since. It makes way once all
+ * that the new one needs is here; the offer comes again meanwhile. */
 static void make_way(struct engine *e, node_id from, const struct message_offer *o, struct unit *u,
                      const struct spec_body *spec, enum target target)
 {
@@ -174,7 +174,8 @@ static void make_way(struct engine *e, node_id from, const struct message_offer 
             continue;
         const struct image *im = image_find(e, &ref->image);
         bool hopeless = !im || im->tries >= IMAGE_TRIES;
-        admission_answer(e, from, o, hopeless ? OFFER_REFUSED : OFFER_WAIT, im ? im->reason : "its host is out of memory");
+        admission_answer(e, from, o, hopeless ? OFFER_REFUSED : OFFER_WAIT,
+                         im ? im->reason : "its host is out of memory");
         return;
     }
     unit_stop(e, u);
