@@ -36,6 +36,10 @@ void node_stop(struct node *n);
 /* An image was put on disk by an upload. */
 void node_image_added(struct node *n, const struct hash *image, uint64_t size_bytes);
 
+/* What was counted since the start: the engine's counters, the streams' with stream_ before their names, and this
+ * shell's own. */
+void node_each_counter(struct node *n, void (*visit)(void *ctx, const char *name, uint64_t value), void *ctx);
+
 /* ---- What happened lately: the engine's and the shell's logs, info and above, the last
  * NODE_EVENTS_KEPT ------ */
 
