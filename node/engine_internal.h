@@ -103,7 +103,8 @@ struct slot {
     uint64_t learn_ms;       /* … which is waited for until then */
     uint64_t nobody;         /* nobody could carry it at this room_generation; 0: not known */
     uint64_t turn_ms;        /* … and as that has changed, a later notary looks again then; 0: not waiting */
-    node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
+    node_id runner;          /* who runs it though the slot is empty was offered a claim … */
+    uint64_t runner_generation; /* … at this room_generation */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
         uint64_t epoch;

@@ -534,6 +534,46 @@ static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
     }
 }
 
+struct runner {
+    const struct engine *e;
+    const struct app *app;
+    uint32_t slot;
+    struct claim best;
+};
+
+static void runner_visit(void *ctx, const struct entry *entry)
+{
+    struct runner *r = ctx;
+    struct unit_body u;
+    const struct record_key *key = &entry->record.key;
+    if (key->kind != RECORD_UNIT || record_key_slot(key) != r->slot || unit_body_decode(entry->record.body, &u))
+        return;
+    bool runs = u.pid != 0 || (u.surrogate && !u.released);
+    const struct claim c = {
+        .id = {.app = r->app->uid, .slot = (uint16_t)r->slot, .epoch = u.epoch},
+        .owner = record_key_owner(key),
+        .surrogate = u.surrogate,
+    };
+    if (runs && peer_alive(r->e, c.owner) && (!r->best.owner || claim_compare(&c, &r->best) > 0))
+        r->best = c;
+}
+
+/* What a minority started, or one whose winner gave the slot up, goes on under a claim of its own, where it can: it has
+ * its memory already. 0: there is none, or it was offered the slot, and nothing has changed since. */
+static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slot)
+{
+    struct slot *s = &a->slots[slot];
+    struct runner r = {.e = e, .app = a, .slot = slot};
+    if (planner_minority(e))
+        return 0;
+    replica_each_of_app(e->replica, &a->uid, runner_visit, &r);
+    if (!r.best.owner || (s->runner == r.best.owner && s->runner_generation == e->room_generation))
+        return 0;
+    s->runner = r.best.owner;
+    s->runner_generation = e->room_generation;
+    return s->runner;
+}
+
 /* Nobody could carry the slot. Once that may have changed it is the first notary's turn; the others look when they
  * would have offered a slot that is newly empty. */
 static bool turn_has_come(struct engine *e, struct slot *s, uint32_t rank)
@@ -592,12 +632,8 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     }
     if (!turn_has_come(e, s, rank))
         return;
-    /* What a minority started goes on under a claim of its own, where it can. */
-    node_id to = 0;
-    if (s->surrogate.owner && peer_alive(e, s->surrogate.owner) && !planner_minority(e) &&
-        version_equal(s->surrogate.spec, a->spec_version) && s->retry_surrogate != s->surrogate.owner)
-        to = s->retry_surrogate = s->surrogate.owner;
     uint64_t generation = e->room_generation;
+    node_id to = runner_choose(e, a, slot);
     if (!to)
         to = candidate_choose(e, p, 0);
     s->nobody = to ? 0 : generation;

@@ -436,7 +436,9 @@ static void unit_visit(void *ctx, const struct unit_view *v)
     uint32_t instances = check_instances(w, &v->app, v->slot);
     enum unit_state state = v->body.state;
     if (!v->winner && v->node) {
-        snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there", name, v->slot);
+        const struct host *h = world_host_of(w, v->node);
+        snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there: on host %d, %s at epoch %llu", name,
+                 v->slot, h ? (int)h->index : -1, unit_state_text(state), (unsigned long long)v->body.epoch);
     } else if (state == UNIT_RUNNING) {
         s->expected++;
         if (instances != 1)
