@@ -186,8 +186,8 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     struct message_offer offer;
 };
 
-/* A run that no claim of ours names: stopped, once we have synced. How much memory it takes nobody knows, so that nothing
- * starts, and nothing is admitted, before it is gone. */
+/* A run that no claim of ours names: stopped, once we have synced. How much memory it takes nobody knows, so that
+ * nothing starts, and nothing is admitted, before it is gone. */
 struct stranger {
     struct unit_id unit;
     bool stopping;

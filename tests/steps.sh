@@ -13,7 +13,7 @@ sanitized() { MESHD=$ROOT/build-asan/meshd MESHCTL=$ROOT/build-asan/meshctl inte
 
 step "simulator, 40 seeds" build/unimesh-sim --seed 1000 --count 40 --nodes 10 --apps 20
 step "quickstart" scripts/quickstart
-for test in guests stops overtaken hosts acknowledged input full damage strangers discover solo5; do
+for test in operator guests stops overtaken hosts acknowledged input full damage strangers discover solo5; do
     step "integration: $test" integration $test
 done
 step "integration: restart, 100 kills" integration restart

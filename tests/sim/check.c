@@ -314,7 +314,8 @@ static bool kept_elsewhere(const struct check *c, const struct host *h, const st
     struct record r;
     for (uint32_t i = 0; i < c->w->host_count; i++) {
         const struct host *other = &c->w->hosts[i];
-        if (other != h && !other->gone && (removed ? disk_find(other, &deleted, &r) : keeps_app(other, &k->app, k->revision)))
+        if (other != h && !other->gone &&
+            (removed ? disk_find(other, &deleted, &r) : keeps_app(other, &k->app, k->revision)))
             return true;
     }
     return false;

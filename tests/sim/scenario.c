@@ -110,7 +110,8 @@ static void command(struct scenario *s, struct host *h, struct command *c)
 {
     struct open_command *o = &s->open[++s->clients % COMMANDS_OPEN_MAX];
     uint32_t live = alive(h, s->w->now);
-    *o = (struct open_command){.client = s->clients, .kind = c->kind, .host = h->index, .need = live < 3 ? live : 3, .at_ms = s->w->now};
+    *o = (struct open_command){.client = s->clients, .kind = c->kind, .host = h->index,
+                                .need = live < 3 ? live : 3, .at_ms = s->w->now};
     struct event ev = {.kind = EVENT_COMMAND, .id = s->clients, .command = *c};
     s->w->total.commands++;
     host_step(s->w, h, &ev);
