@@ -336,8 +336,8 @@ static void end_decode(struct cursor *c, struct control_end *e)
 /* How many fields a type has, beside version and type. 0xff: there is no such type. */
 static uint32_t fields_of(uint64_t type)
 {
-    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2};
-    static const uint8_t answers[] = {3, 17, 12, 18, 4, 2, 7, 5, 4};
+    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0};
+    static const uint8_t answers[] = {3, 17, 12, 18, 4, 2, 7, 5, 4, 2};
     if (type < sizeof requests)
         return requests[type];
     if (type >= CONTROL_ABOUT && type - CONTROL_ABOUT < sizeof answers)
@@ -352,6 +352,7 @@ static void fields_encode(const struct control_message *m, struct pack *k)
     case CONTROL_MEMBERS:
     case CONTROL_APPS:
     case CONTROL_IMAGES:
+    case CONTROL_COUNTERS:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -408,6 +409,10 @@ static void fields_encode(const struct control_message *m, struct pack *k)
     case CONTROL_END:
         end_encode(&m->end, k);
         break;
+    case CONTROL_COUNTER:
+        pack_clean(k, m->counter.name);
+        pack_uint(k, m->counter.value);
+        break;
     }
 }
 
@@ -441,6 +446,7 @@ static void fields_decode(struct cursor *c, struct control_message *m)
     case CONTROL_MEMBERS:
     case CONTROL_APPS:
     case CONTROL_IMAGES:
+    case CONTROL_COUNTERS:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -496,6 +502,10 @@ static void fields_decode(struct cursor *c, struct control_message *m)
         break;
     case CONTROL_END:
         end_decode(c, &m->end);
+        break;
+    case CONTROL_COUNTER:
+        cursor_text(c, m->counter.name, sizeof m->counter.name);
+        m->counter.value = cursor_uint(c, UINT64_MAX);
         break;
     }
 }

@@ -10,6 +10,7 @@
  *     HELLO   → ABOUT END              APPS    → APP… END             LOGS    → OUTPUT… END
  *     MEMBERS → MEMBER… END            UNITS   → UNIT… END            EVENTS  → EVENT… END
  *     IMAGES  → IMAGE… END             INSPECT → APP UNIT… END        DEPLOY, COMMAND → END
+ *     COUNTERS → COUNTER… END
  *     IMAGE_PUT → END, where the node has it; else WANT, then the client sends a CHUNK for each index that is wanted,
  *                 in order, and gets the END when the image is on disk (or at the first chunk that is refused)
  *
@@ -54,6 +55,7 @@ enum control_type {
     CONTROL_IMAGES = 10,
     CONTROL_LOGS = 11,
     CONTROL_EVENTS = 12,
+    CONTROL_COUNTERS = 13,
 
     CONTROL_ABOUT = 64,
     CONTROL_MEMBER = 65,
@@ -63,7 +65,8 @@ enum control_type {
     CONTROL_WANT = 69,
     CONTROL_OUTPUT = 70,
     CONTROL_EVENT = 71,
-    CONTROL_END = 72
+    CONTROL_END = 72,
+    CONTROL_COUNTER = 73
 };
 
 struct control_about {
@@ -178,6 +181,11 @@ struct control_image {
     char users[CONTROL_USERS_MAX][NAME_SIZE];
 };
 
+struct control_counter {
+    char name[CONTROL_EVENT_SIZE]; /* "packets_garbage": append-only */
+    uint64_t value;                /* since the node began */
+};
+
 struct control_want {
     uint32_t first, count;
 };
@@ -220,6 +228,7 @@ struct control_message {
         struct control_app app_row;
         struct control_unit unit;
         struct control_image image;
+        struct control_counter counter;
         struct control_want want;
         struct control_output output;
         struct control_event event;

@@ -107,6 +107,7 @@ static const struct command_row {
     {"move", "APP/SLOT [NODE]", "hand a unit to another node", SET_ACK, 1, 2, cli_move},
     {"events", "", "what happened lately at this node", SET_FOLLOW | SET_LINES | SET_OUTPUT, 0, 0,
      cli_events},
+    {"counters", "", "what this node has counted since it began", SET_OUTPUT, 0, 0, cli_counters},
     {"image ls", "", "the images that this node keeps", SET_OUTPUT, 0, 0, cli_images},
     {"image rm", "IMAGE", "drop one that no app needs from this node", SET_ACK, 1, 1,
      cli_image_remove},

@@ -501,6 +501,43 @@ enum cli_status cli_images(struct cli *cli, int argc, char **argv)
     return list(cli, &m, IMAGE_COLUMNS, image_row);
 }
 
+/* ---- Counters ------------------------------------------------------------------------------ */
+
+static const struct column COUNTER_COLUMNS[] = {
+    {"COUNTER", false, false}, {"VALUE", true, false}, {NULL, false, false}};
+
+static void counter_row(void *ctx, const struct control_message *m)
+{
+    struct listing *l = ctx;
+    char value[24];
+    if (m->type != CONTROL_COUNTER)
+        return;
+    if (l->cli->output == OUTPUT_NAME) {
+        printf("%s\n", m->counter.name);
+        return;
+    }
+    if (l->cli->output == OUTPUT_JSON) {
+        json_t *o = json_object();
+        json_put(o, "counter", json_string(m->counter.name));
+        json_put(o, "value", json_u64(m->counter.value));
+        json_array_append_new(l->array, o);
+        return;
+    }
+    if (l->cli->output == OUTPUT_TABLE && m->counter.value == 0)
+        return;
+    snprintf(value, sizeof value, "%llu", (unsigned long long)m->counter.value);
+    table_line(&l->table);
+    table_cell(&l->table, m->counter.name);
+    table_cell(&l->table, value);
+}
+
+enum cli_status cli_counters(struct cli *cli, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    const struct control_message m = {.type = CONTROL_COUNTERS};
+    return list(cli, &m, COUNTER_COLUMNS, counter_row);
+}
+
 /* ---- Events -------------------------------------------------------------------------------- */
 
 static const char *level_text(enum log_level level)

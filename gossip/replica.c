@@ -3,6 +3,7 @@
 #define UNIMESH_UTHASH
 #include "gossip/replica.h"
 
+#include "gossip/entry_table.h"
 #include "gossip/limits.h"
 #include "store/base/bytes.h"
 
@@ -12,7 +13,6 @@
 enum {
     VERIFIED_SIZE = 1024, /* hashes of records whose signature verified; a power of two */
     SEEN_SIZE = 2048,     /* marks of records that came lately; a power of two */
-    TABLE_MIN = 64,       /* a power of two */
     HLC_BITS = 16,
     TELL_SCAN_MAX = 16,   /* items looked at for one packet */
     TELL_ROOM_MIN = 112   /* less than this fits no announcement, and hardly a record */
@@ -32,11 +32,6 @@ struct item {
     struct entry entry;
 };
 
-struct cell { /* of the table by key: open addressing, linear probing, at most 3/4 full */
-    uint64_t hash;
-    struct item *item; /* NULL: free */
-};
-
 struct group { /* the records of one app, or the holders of images whose hashes begin alike */
     struct uid uid;
     struct item *first;
@@ -52,9 +47,7 @@ struct replica {
     struct mem *mem;
     const struct crypto *crypto;
     struct replica_config cfg;
-    struct cell *cells;
-    size_t cell_count; /* a power of two, or 0 */
-    uint32_t item_count;
+    struct entry_table table;
     struct item *kinds[RECORD_KIND_END];
     struct group *apps, *images;
     struct item *buckets[REPLICA_BUCKETS];
@@ -199,6 +192,12 @@ static void digest_flip(struct replica *r, const struct item *it)
     r->root += root_share(r, it->bucket);
 }
 
+static struct item *item_find(const struct replica *r, const struct record_key *key)
+{
+    struct entry *e = entry_table_find(&r->table, key);
+    return e ? (struct item *)((char *)e - offsetof(struct item, entry)) : NULL;
+}
+
 /* ---- What to tell: a queue for each number of times that it was told ------------------------------- */
 
 static void news_remove(struct replica *r, struct item *it)
@@ -236,75 +235,6 @@ static void news_add(struct replica *r, struct item *it, uint32_t told)
 bool replica_has_news(const struct replica *r)
 {
     return r->news_count > 0;
-}
-
-/* ---- The table ------------------------------------------------------------------------------------ */
-
-/* For this table alone: it decides no order, so that it may differ from machine to machine. */
-static uint64_t key_hash(const struct record_key *key)
-{
-    uint64_t words[(sizeof *key + 7) / 8] = {0}, h = 0;
-    memcpy(words, key, sizeof *key);
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        h = (h ^ words[i]) * UINT64_C(0x9fb21c651e98df25);
-        h ^= h >> 32;
-    }
-    return h;
-}
-
-/* Where the key is, or would be. There is always a free cell. */
-static size_t cell_of(const struct replica *r, const struct record_key *key, uint64_t hash)
-{
-    size_t mask = r->cell_count - 1, at = (size_t)hash & mask;
-    while (r->cells[at].item && (r->cells[at].hash != hash ||
-                                 !record_key_equal(&r->cells[at].item->entry.record.key, key)))
-        at = (at + 1) & mask;
-    return at;
-}
-
-static struct item *item_find(const struct replica *r, const struct record_key *key)
-{
-    return r->cell_count ? r->cells[cell_of(r, key, key_hash(key))].item : NULL;
-}
-
-static bool table_room(struct replica *r)
-{
-    if (4 * ((size_t)r->item_count + 1) <= 3 * r->cell_count)
-        return true;
-    struct cell *old = r->cells;
-    size_t count = r->cell_count;
-    struct cell *cells = mem_alloc(r->mem, (count ? 2 * count : TABLE_MIN) * sizeof *cells);
-    if (!cells)
-        return false;
-    r->cells = cells;
-    r->cell_count = count ? 2 * count : TABLE_MIN;
-    for (size_t i = 0; i < count; i++)
-        if (old[i].item)
-            cells[cell_of(r, &old[i].item->entry.record.key, old[i].hash)] = old[i];
-    mem_free(r->mem, old);
-    return true;
-}
-
-static void table_put(struct replica *r, struct item *it)
-{
-    uint64_t hash = key_hash(&it->entry.record.key);
-    r->cells[cell_of(r, &it->entry.record.key, hash)] = (struct cell){.hash = hash, .item = it};
-    r->item_count++;
-}
-
-/* Those that follow move up, unless they are where they belong (Knuth, TAOCP 3, 6.4, algorithm R). */
-static void table_remove(struct replica *r, const struct record_key *key)
-{
-    size_t mask = r->cell_count - 1, hole = cell_of(r, key, key_hash(key));
-    for (size_t at = (hole + 1) & mask; r->cells[at].item; at = (at + 1) & mask) {
-        size_t home = (size_t)r->cells[at].hash & mask;
-        if (((at - home) & mask) < ((at - hole) & mask))
-            continue;
-        r->cells[hole] = r->cells[at];
-        hole = at;
-    }
-    r->cells[hole] = (struct cell){0};
-    r->item_count--;
 }
 
 void replica_spread(struct replica *r, const struct record_key *key)
@@ -395,7 +325,7 @@ static void item_remove(struct replica *r, struct item *it)
         LIST_REMOVE(g->first, it, group_prev, group_next);
         group_tidy(r, &key, g);
     }
-    table_remove(r, &key);
+    entry_table_remove(&r->table, &key);
     mem_free(mem, it->bytes);
     mem_free(mem, it);
 }
@@ -413,7 +343,7 @@ void replica_free(struct replica *r)
         r->removed = x->next;
         mem_free(mem, x);
     }
-    mem_free(mem, r->cells);
+    entry_table_release(&r->table, mem);
     mem_free(mem, r);
 }
 
@@ -453,12 +383,12 @@ static enum err item_insert(struct replica *r, struct item *it)
     struct group *g = grouped(key) ? group_add(r, key) : NULL;
     if (grouped(key) && !g)
         return ERR_NOMEM;
-    if (!table_room(r)) { /* the last that can fail, so that a failure leaves nothing grown */
+    if (!entry_table_room(&r->table, r->mem)) { /* the last that can fail, so that a failure leaves nothing grown */
         if (g)
             group_tidy(r, key, g);
         return ERR_NOMEM;
     }
-    table_put(r, it);
+    entry_table_put(&r->table, &it->entry);
     if (g)
         LIST_ADD(g->first, it, group_prev, group_next);
     LIST_ADD(r->kinds[key->kind], it, kind_prev, kind_next);
@@ -642,7 +572,7 @@ static void history_keep(struct replica *r, const struct record *lost, enum repl
     struct item *it;
     pack_init(&k, bytes, sizeof bytes);
     if (record_history_encode(lost, &k) || record_decode(bytes, k.len, &rec) ||
-        item_find(r, &rec.key) || r->item_count >= r->cfg.records_max)
+        item_find(r, &rec.key) || r->table.count >= r->cfg.records_max)
         return;
     r->crypto->hash(bytes, k.len, &h);
     if (item_new(r, &rec, &h, &it))
@@ -685,7 +615,7 @@ static void clock_see(struct replica *r, const struct record *rec)
 /* A tombstone of what we hold makes room: it is never refused. */
 static bool full(const struct replica *r, const struct record_key *key)
 {
-    if (r->item_count < r->cfg.records_max)
+    if (r->table.count < r->cfg.records_max)
         return false;
     const struct uid uid = record_key_uid(key);
     return key->kind != RECORD_DELETED || !group_find(r->apps, &uid);
@@ -830,7 +760,7 @@ void replica_each_of_image(const struct replica *r, const struct hash *image, re
 
 uint32_t replica_count(const struct replica *r)
 {
-    return r->item_count;
+    return r->table.count;
 }
 
 enum err announcement_decode(struct cursor *c, struct announcement *out)
@@ -878,7 +808,7 @@ static uint64_t digest_of(const struct replica *r, size_t n, size_t bucket)
 size_t replica_digests(const struct replica *r, uint8_t out[static REPLICA_DIGESTS_MAX])
 {
     size_t n = REPLICA_BUCKETS_MIN;
-    while (n < REPLICA_BUCKETS && n < 2 * (size_t)r->item_count)
+    while (n < REPLICA_BUCKETS && n < 2 * (size_t)r->table.count)
         n *= 2;
     for (size_t i = 0; i < n; i++)
         bytes_put64(out + 8 * i, digest_of(r, n, i));

@@ -163,6 +163,25 @@ static bool stale(const struct engine *e, const struct app *a, const struct mess
     return unheard || o->id.epoch <= s->epoch_seen;
 }
 
+/* What runs here for the slot is a revision that was given up, and nobody else took it since. It makes way once all
+ * that the new one needs is here; the offer comes again meanwhile. */
+static void make_way(struct engine *e, node_id from, const struct message_offer *o, struct unit *u,
+                     const struct spec_body *spec, enum target target)
+{
+    for (uint32_t i = 0; i < spec->image_count; i++) {
+        const struct image_ref *ref = &spec->images[i];
+        if (ref->target != target || units_want_image(e, &ref->image, ref->size_bytes, from))
+            continue;
+        const struct image *im = image_find(e, &ref->image);
+        bool hopeless = !im || im->tries >= IMAGE_TRIES;
+        admission_answer(e, from, o, hopeless ? OFFER_REFUSED : OFFER_WAIT,
+                         im ? im->reason : "its host is out of memory");
+        return;
+    }
+    unit_stop(e, u);
+    admission_answer(e, from, o, OFFER_WAIT, "");
+}
+
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o)
 {
     struct app *a;
@@ -170,7 +189,7 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    if (!e->ready || !known(e, from, o, &a)) {
+    if (!e->ready || e->stranger_count > 0 || !known(e, from, o, &a)) {
         admission_answer(e, from, o, OFFER_WAIT, "");
         return;
     }
@@ -186,10 +205,10 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         admission_answer(e, from, o, OFFER_STALE, "");
     } else if (u && (u->run == RUN_STOPPING || u->run == RUN_ENDED || u->run == RUN_STARTING)) {
         admission_answer(e, from, o, OFFER_WAIT, "");
-    } else if (u && u->run == RUN_UP && !version_equal(u->body.spec, a->spec_version)) {
-        admission_answer(e, from, o, OFFER_REFUSED, "its host still runs the revision before");
     } else if (admit(e, a, u, &spec, &target, &need, why, sizeof why)) {
         admission_answer(e, from, o, OFFER_REFUSED, why);
+    } else if (u && u->run == RUN_UP && !version_equal(u->body.spec, a->spec_version)) {
+        make_way(e, from, o, u, &spec, target);
     } else if (!(u = unit_add(e, &o->id.app, o->id.slot))) {
         admission_answer(e, from, o, OFFER_REFUSED, "its host is out of memory for more units");
     } else {

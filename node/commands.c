@@ -67,6 +67,8 @@ static void pending_reply(struct engine *e, struct pending *p, enum err err)
 static void ask_keepers(struct engine *e, struct pending *p)
 {
     const struct app *a = p->durable ? app_find(e, &p->app) : NULL; /* what can be undone is not given away */
+    if (e->now >= p->hedge_ms)
+        p->asked = 0;
     while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
         node_id keeper = a->deleted ? peers_any_alive(e, p->tried, p->tried_count)
                                     : planner_keeper(e, a, p->tried, p->tried_count);
@@ -76,6 +78,7 @@ static void ask_keepers(struct engine *e, struct pending *p)
             return;
         p->tried[p->tried_count++] = keeper;
         p->asked++;
+        p->hedge_ms = e->now + KEEP_HEDGE_MS;
     }
 }
 
@@ -94,7 +97,7 @@ void commands_on_kept(struct engine *e, uint64_t client, enum err err)
     struct pending *p = client ? pending_find(e, client) : NULL;
     if (!p)
         return;
-    p->asked--;
+    p->asked -= p->asked > 0;
     if (!err)
         p->copies++;
     pending_check(e, p);
@@ -133,12 +136,13 @@ void commands_on_written(struct engine *e, uint64_t from, uint64_t to, enum err 
 
 void commands_tick(struct engine *e)
 {
-    for (size_t i = 0; e->command_count > 0 && i < COMMANDS_MAX; i++)
-        if (e->commands[i].client && e->now >= e->commands[i].next_ms &&
-            effects_room(e->fx, CALL_BYTES_MAX)) {
-            e->commands[i].next_ms = e->now + NEVER_RETRY_MS;
-            pending_check(e, &e->commands[i]);
+    for (size_t i = 0; e->command_count > 0 && i < COMMANDS_MAX; i++) {
+        struct pending *p = &e->commands[i];
+        if (p->client && e->now >= min_u64(p->next_ms, p->until_ms) && effects_room(e->fx, CALL_BYTES_MAX)) {
+            p->next_ms = e->now + NEVER_RETRY_MS;
+            pending_check(e, p);
         }
+    }
 }
 
 uint64_t commands_deadline(const struct engine *e)

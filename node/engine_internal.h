@@ -27,7 +27,8 @@ enum {
     HELLO_IDLE_MS = 30000,       /* … and afterwards, so that a healed partition is noticed */
     HELLO_PEER_MS = 5000,        /* at most one hello a peer in this time */
     CALL_TIMEOUT_MS = 5000,
-    KEEP_TIMEOUT_MS = 60000,     /* images take their time */
+    KEEP_TIMEOUT_MS = 60000,     /* images take their time; who went down doesn't say so */
+    KEEP_HEDGE_MS = 5000,        /* … but after this another is asked, too */
     JOINS_MAX = 32,
     CALLS_MAX = 64,
     PULLS_MAX = 256,
@@ -40,6 +41,7 @@ enum {
     SELF_PUBLISH_MS = 300,       /* memory in use is published at most so often */
     HOST_FAULT_MS = 60000,       /* a host that failed an app takes it again after this */
     COPIES_CHECK_MS = 1000,
+    IMAGE_TRIES = 3,             /* a host that can't have an image passes its unit on */
     STRANGERS_MAX = 256,
     MOVE_TIMEOUT_MS = 30000,
     AWAY_LINGER_MS = 150         /* between telling that we are away and quitting */
@@ -101,7 +103,8 @@ struct slot {
     uint64_t learn_ms;       /* … which is waited for until then */
     uint64_t nobody;         /* nobody could carry it at this room_generation; 0: not known */
     uint64_t turn_ms;        /* … and as that has changed, a later notary looks again then; 0: not waiting */
-    node_id retry_surrogate; /* the surrogate's owner was offered a claim already */
+    node_id runner;          /* who runs it though the slot is empty was offered a claim … */
+    uint64_t runner_generation; /* … at this room_generation */
     struct { /* our offer in flight, as notary or mover */
         node_id to;          /* 0: none */
         uint64_t epoch;
@@ -183,8 +186,11 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     struct message_offer offer;
 };
 
-struct stranger { /* a run that no claim of ours names: stopped, once we have synced */
+/* A run that no claim of ours names: stopped, once we have synced. How much memory it takes nobody knows, so that
+ * nothing starts, and nothing is admitted, before it is gone. */
+struct stranger {
     struct unit_id unit;
+    bool stopping;
     enum target target;
     uint32_t pid;
 };
@@ -212,7 +218,9 @@ struct out_call {
     struct address address;
     uint64_t command; /* KEEP_COMMAND: the pending command's client */
     struct uid app;   /* KEEP_COPY */
+    uint64_t at_ms;   /* when it was made */
     bool again;       /* PUSH: there was more; exchange once more */
+    bool all;         /* PUSH: of ours nothing was left out */
 };
 
 struct join {
@@ -252,6 +260,7 @@ struct pending { /* a command that waits for disks, ours and others' */
     uint64_t first_seq, seq; /* its writes */
     bool durable;
     uint32_t copies, need, asked;
+    uint64_t hedge_ms;       /* then those who haven't answered count for nothing */
     uint64_t until_ms, next_ms;
     uint32_t revision;
     uint32_t tried_count;
@@ -316,7 +325,8 @@ struct engine {
     enum stop_phase stopping;
     enum stop_how stop_how;
     uint64_t stop_client;
-    uint64_t stop_until_ms;
+    uint64_t stop_began_ms, stop_until_ms;
+    bool handed;             /* leaving: a peer has all that we know */
 
     struct app *apps;
     struct app *apps_dirty;  /* a list */
@@ -404,6 +414,7 @@ bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: it
 bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, without a look-up */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
+node_id peers_random_alive(struct engine *e); /* 0: none */
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 
 /* ---- sync.c ------------------------------------------------------------------------------------- */
@@ -493,6 +504,9 @@ void images_drop(struct engine *e, struct image *im);
 void images_tick(struct engine *e);
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);
 void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin);
+/* A peer's copy of a claim of ours is newer than what we remembered. True: we had something better to say than to take
+ * it over, and have written that. */
+bool units_overrule(struct engine *e, const struct entry *entry);
 void units_on_found(struct engine *e, const struct event *ev);
 void units_on_started(struct engine *e, const struct event *ev);
 void units_on_ended(struct engine *e, const struct event *ev);
@@ -509,6 +523,7 @@ struct image *image_add(struct engine *e, const struct hash *h); /* NULL: no mem
 /* Have the app's images here, as a copy. */
 void units_keep(struct engine *e, const struct app *a);
 bool units_any(const struct engine *e); /* does anything run here? */
+void unit_stop(struct engine *e, struct unit *u);
 void unit_release(struct engine *e, struct unit *u, const char *reason);
 
 /* ---- commands.c --------------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@ enum event_kind {
     EVENT_UNIT_FOUND,   /* at the start, before all else: the run `unit` is alive here (pid, target) */
     EVENT_UNIT_STARTED, /* the run `unit` has a tender: pid */
     EVENT_UNIT_ENDED,   /* it ended: `end`. Also in answer to a stop */
-    EVENT_IMAGE,        /* `image` is on disk and verified; or, with err and text, it could not be had */
+    EVENT_IMAGE,        /* `image` is on disk and verified; or, with err and text, it could not be had, or was lost */
     EVENT_HOST,         /* what this host can run: `host` */
     EVENT_JOIN,         /* a peer may be at `address` (--join, resolved; or discovered) */
     EVENT_COMMAND,      /* the client `id` asks for `command` */

@@ -111,9 +111,19 @@ void images_publish(struct engine *e, const struct image *im)
         effects_log(e->fx, LOG_WARN, "image.unpublished", "err=%s", err_name(err));
 }
 
+/* Said to be here in an earlier life: if the disk no longer has it, images_announce takes that back. */
+static void own_holder_visit(void *ctx, const struct entry *entry)
+{
+    struct engine *e = ctx;
+    const struct hash image = record_key_image(&entry->record.key);
+    if (record_key_owner(&entry->record.key) == e->crypto->node)
+        (void)image_add(e, &image);
+}
+
 /* What our disk holds and the records don't say, and the other way round: after the start. */
 void images_announce(struct engine *e)
 {
+    replica_each(e->replica, RECORD_HOLDER, own_holder_visit, e);
     for (struct image *im = e->images; im && effects_room(e->fx, RECORD_BYTES_MAX); im = im->hh.next) {
         const struct record_key key = record_key_holder(&im->hash, e->crypto->node);
         const struct entry *entry = replica_find(e->replica, &key);
@@ -139,6 +149,11 @@ void units_on_image(struct engine *e, const struct event *ev)
         if (ev->size_bytes)
             im->size_bytes = ev->size_bytes;
         images_publish(e, im);
+    } else if (im->have) { /* its copy was damaged, and went */
+        im->have = false;
+        e->images_missing += im->wanted;
+        images_publish(e, im);
+        effects_log(e->fx, LOG_WARN, "image.lost", "err=%s why=\"%s\"", err_name(ev->err), ev->text);
     } else {
         uint64_t wait = IMAGE_RETRY_MIN_MS;
         for (uint32_t i = 0; i < im->tries && wait < IMAGE_RETRY_MAX_MS; i++)

@@ -87,6 +87,17 @@ uint32_t peers_known_count(const struct engine *e)
            swim_count(e->swim, MEMBER_DEAD);
 }
 
+node_id peers_random_alive(struct engine *e)
+{
+    node_id chosen = 0;
+    uint64_t seen = 0;
+    size_t i = 0;
+    for (const struct member *m; (m = swim_next(e->swim, &i));)
+        if (member_alive(e, m) && rng_below(&e->rng, ++seen) == 0)
+            chosen = m->node;
+    return chosen;
+}
+
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count)
 {
     for (struct peer *p = e->peers; p; p = p->hh.next) {

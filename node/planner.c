@@ -9,7 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACCEPTED_WAIT_MS = 2000, STALE_WAIT_MS = 250, LEARN_WAIT_MS = 3000, BUG_TRIES = 2, COPIES_RETRY_MS = 5000 };
+enum {
+    ACCEPTED_WAIT_MS = 2000,
+    STALE_WAIT_MS = 250,
+    LEARN_WAIT_MS = 3000,
+    BUG_TRIES = 2,
+    COPIES_RETRY_MS = 5000,
+    KEEPERS_MAX = 16 /* nodes asked at a time to keep one app */
+};
 
 void planner_all(struct engine *e)
 {
@@ -26,7 +33,8 @@ void planner_room(struct engine *e)
 void planner_alive(struct engine *e)
 {
     e->alive_generation++;
-    planner_room(e); /* whom to offer to has changed, too */
+    planner_room(e); /* whom to offer to has changed, too, */
+    planner_copies_soon(e); /* and how many copies there should be */
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -526,6 +534,46 @@ static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
     }
 }
 
+struct runner {
+    const struct engine *e;
+    const struct app *app;
+    uint32_t slot;
+    struct claim best;
+};
+
+static void runner_visit(void *ctx, const struct entry *entry)
+{
+    struct runner *r = ctx;
+    struct unit_body u;
+    const struct record_key *key = &entry->record.key;
+    if (key->kind != RECORD_UNIT || record_key_slot(key) != r->slot || unit_body_decode(entry->record.body, &u))
+        return;
+    bool runs = u.pid != 0 || (u.surrogate && !u.released);
+    const struct claim c = {
+        .id = {.app = r->app->uid, .slot = (uint16_t)r->slot, .epoch = u.epoch},
+        .owner = record_key_owner(key),
+        .surrogate = u.surrogate,
+    };
+    if (runs && peer_alive(r->e, c.owner) && (!r->best.owner || claim_compare(&c, &r->best) > 0))
+        r->best = c;
+}
+
+/* What a minority started, or one whose winner gave the slot up, goes on under a claim of its own, where it can: it has
+ * its memory already. 0: there is none, or it was offered the slot, and nothing has changed since. */
+static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slot)
+{
+    struct slot *s = &a->slots[slot];
+    struct runner r = {.e = e, .app = a, .slot = slot};
+    if (planner_minority(e))
+        return 0;
+    replica_each_of_app(e->replica, &a->uid, runner_visit, &r);
+    if (!r.best.owner || (s->runner == r.best.owner && s->runner_generation == e->room_generation))
+        return 0;
+    s->runner = r.best.owner;
+    s->runner_generation = e->room_generation;
+    return s->runner;
+}
+
 /* Nobody could carry the slot. Once that may have changed it is the first notary's turn; the others look when they
  * would have offered a slot that is newly empty. */
 static bool turn_has_come(struct engine *e, struct slot *s, uint32_t rank)
@@ -584,12 +632,8 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     }
     if (!turn_has_come(e, s, rank))
         return;
-    /* What a minority started goes on under a claim of its own, where it can. */
-    node_id to = 0;
-    if (s->surrogate.owner && peer_alive(e, s->surrogate.owner) && !planner_minority(e) &&
-        version_equal(s->surrogate.spec, a->spec_version) && s->retry_surrogate != s->surrogate.owner)
-        to = s->retry_surrogate = s->surrogate.owner;
     uint64_t generation = e->room_generation;
+    node_id to = runner_choose(e, a, slot);
     if (!to)
         to = candidate_choose(e, p, 0);
     s->nobody = to ? 0 : generation;
@@ -629,13 +673,34 @@ static void plan_app(struct engine *e, struct app *a)
     pending_list(e, a);
 }
 
-static bool keeping_already(const struct engine *e, const struct uid *app)
+/* Those that were asked to keep the app and haven't answered; *hopeful: so many of them may yet. */
+static uint32_t keepers_asked(const struct engine *e, const struct uid *app, node_id out[static KEEPERS_MAX],
+                              uint32_t *hopeful)
 {
-    for (size_t i = 0; i < CALLS_MAX; i++)
-        if (e->calls[i].id && e->calls[i].purpose == PURPOSE_KEEP_COPY &&
-            uid_equal(&e->calls[i].app, app))
-            return true;
-    return false;
+    uint32_t n = 0;
+    *hopeful = 0;
+    for (size_t i = 0; i < CALLS_MAX && n < KEEPERS_MAX; i++) {
+        const struct out_call *c = &e->calls[i];
+        if (!c->id || c->purpose != PURPOSE_KEEP_COPY || !uid_equal(&c->app, app))
+            continue;
+        *hopeful += peer_alive(e, c->node) && e->now < c->at_ms + KEEP_HEDGE_MS;
+        out[n++] = c->node;
+    }
+    return n;
+}
+
+static void copies_make(struct engine *e, struct app *a, uint32_t missing)
+{
+    node_id asked[KEEPERS_MAX];
+    uint32_t hopeful, n = keepers_asked(e, &a->uid, asked, &hopeful);
+    for (; hopeful < missing && n < KEEPERS_MAX; hopeful++) {
+        node_id keeper = planner_keeper(e, a, asked, n);
+        if (keeper == e->crypto->node)
+            units_keep(e, a);
+        else if (!keeper || !sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0))
+            return;
+        asked[n++] = keeper;
+    }
 }
 
 static void copies_pass(struct engine *e)
@@ -644,15 +709,13 @@ static void copies_pass(struct engine *e)
     uint32_t live = peers_live_count(e);
     uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
     for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0 ||
-            planner_copies(e, a) >= need)
+        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0)
+            continue;
+        uint32_t copies = planner_copies(e, a);
+        if (copies >= need)
             continue;
         e->copies_next_ms = e->now + COPIES_RETRY_MS;
-        node_id keeper = keeping_already(e, &a->uid) ? 0 : planner_keeper(e, a, NULL, 0);
-        if (keeper && keeper != e->crypto->node)
-            (void)sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0);
-        else if (keeper)
-            units_keep(e, a);
+        copies_make(e, a, need - copies);
     }
 }
 

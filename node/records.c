@@ -106,6 +106,9 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
         return err;
     }
     e->count.records_merged++;
+    if (origin == ORIGIN_PEER && m.entry && m.entry->record.key.kind == RECORD_UNIT &&
+        record_key_owner(&m.entry->record.key) == e->crypto->node && units_overrule(e, m.entry))
+        return ERR_OK;
     if (origin == ORIGIN_PEER) {
         const struct entry *history = m.conflict ? replica_find(e->replica, &m.history) : NULL;
         if (m.entry)

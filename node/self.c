@@ -176,6 +176,7 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
     }
     e->stop_how = how;
     e->stop_client = client;
+    e->stop_began_ms = e->now;
     switch (how) {
     case STOP_AWAY:
         go(e);
@@ -213,21 +214,31 @@ static bool only_copies_here(struct engine *e)
     return false;
 }
 
+/* What keeps a node from leaving: guests to hand over, images that nobody else has, records that nobody heard of. */
+static bool has_to_hand_over(struct engine *e)
+{
+    return units_any(e) || only_copies_here(e) || (!e->handed && peers_known_count(e) > 1);
+}
+
 static void stop_tick(struct engine *e)
 {
     if (e->stopping == STOP_TOLD) {
         if (e->now < e->stop_until_ms)
             return;
+        bool lonely = e->stop_how == STOP_LEAVE && !e->handed && peers_known_count(e) > 1;
         if (e->stop_client)
-            commands_reply(e, e->stop_client, ERR_OK, NULL, 0,
-                           e->stop_how == STOP_LEAVE ? "left the mesh" : "stopped");
+            commands_reply(e, e->stop_client, lonely ? ERR_PARTIAL : ERR_OK, NULL, 0,
+                           lonely                      ? "left the mesh, but no peer could be reached: what this node "
+                                                         "alone knew is only on its disk"
+                           : e->stop_how == STOP_LEAVE ? "left the mesh"
+                                                       : "stopped");
         e->stop_client = 0;
         e->stop_until_ms = UINT64_MAX;
         effects_add(e->fx, EFFECT_QUIT);
         return;
     }
     bool late = e->now >= e->stop_until_ms;
-    if ((units_any(e) || (e->stopping == STOP_HANDING_OVER && only_copies_here(e))) && !late)
+    if (!late && (e->stopping == STOP_HANDING_OVER ? has_to_hand_over(e) : units_any(e)))
         return;
     if (e->stopping == STOP_HANDING_OVER && late && units_any(e)) {
         for (struct unit *u = e->units; u; u = u->hh.next)

@@ -91,7 +91,7 @@ static struct out_call *call_send(struct engine *e, const struct pack *k, enum c
     struct out_call *c = call_free(e);
     CHECK(c);
     *c = (struct out_call){
-        .id = ++e->call_id, .purpose = purpose, .node = node, .address = *address};
+        .id = ++e->call_id, .purpose = purpose, .node = node, .address = *address, .at_ms = e->now};
     struct slice bytes = effects_packed(e->fx, k);
     struct effect *f = effects_add(e->fx, EFFECT_CALL);
     f->id = c->id;
@@ -542,6 +542,13 @@ static void synced(struct engine *e)
     units_dirty(e);
 }
 
+/* A node that leaves has to know that somebody has its records. */
+static void handed(struct engine *e, const struct out_call *c)
+{
+    if (e->stopping == STOP_HANDING_OVER && c->at_ms >= e->stop_began_ms)
+        e->handed = true;
+}
+
 static void push_what_differs(struct engine *e, const struct out_call *c, const struct answer *a)
 {
     struct list l;
@@ -550,6 +557,8 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
     if (l.count == 0 || !call_possible(e)) {
         if (!a->more)
             synced(e);
+        if (l.count == 0 && l.held == 0)
+            handed(e, c);
         exchange_done(e);
         return;
     }
@@ -558,6 +567,7 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
     call_push_encode(&k, l.v, l.count);
     struct out_call *push = call_send(e, &k, PURPOSE_PUSH, c->node, &c->address, CALL_TIMEOUT_MS);
     push->again = a->more || l.cut;
+    push->all = !l.cut && !l.held;
     if (!a->more)
         synced(e);
 }
@@ -646,6 +656,8 @@ void sync_on_answer(struct engine *e, const struct event *ev)
         break;
     case PURPOSE_PUSH:
         exchange_done(e);
+        if (c.all)
+            handed(e, &c);
         if (c.again && exchange(e, c.node))
             e->sync_busy = true;
         break;
@@ -693,6 +705,10 @@ void sync_tick(struct engine *e)
     if (e->sync_due_ms && !e->sync_busy && e->now >= e->sync_due_ms && e->now >= e->sync_next_ms) {
         e->sync_due_ms = 0;
         e->sync_busy = exchange(e, e->sync_peer);
+    }
+    if (e->stopping == STOP_HANDING_OVER && !e->handed && !e->sync_busy && e->now >= e->sync_next_ms) {
+        node_id peer = peers_random_alive(e);
+        e->sync_busy = peer && exchange(e, peer);
     }
     sync_keeps_check(e);
 }

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOVE_ON_FAILURES = 3, IMAGE_TRIES = 3 };
+enum { MOVE_ON_FAILURES = 3 };
 
 struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot)
 {
@@ -150,7 +150,7 @@ static void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
     unit_release(e, u, reason);
 }
 
-static void unit_stop(struct engine *e, struct unit *u)
+void unit_stop(struct engine *e, struct unit *u)
 {
     if (u->run != RUN_UP && u->run != RUN_STARTING)
         return;
@@ -331,7 +331,7 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
         unit_reserve(e, u, 0);
         return;
     }
-    if (!e->ready || !e->scanned || app_spec(e, a, &spec))
+    if (!e->ready || !e->scanned || e->stranger_count > 0 || app_spec(e, a, &spec))
         return;
     if (stand_in_runs(e, u, a)) {
         unit_release(e, u, "its stand-in runs on");
@@ -373,7 +373,8 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    if (!version_equal(u->body.spec, a->spec_version) && e->ready && !app_spec(e, a, &spec)) {
+    bool known = e->host.targets != 0 || e->host_known; /* else the trial boots are under way */
+    if (!version_equal(u->body.spec, a->spec_version) && e->ready && known && !app_spec(e, a, &spec)) {
         if (fits_here(e, u, &spec, &target, &need, why, sizeof why)) {
             unit_pass_on(e, u, why); /* and goes on until somebody else is ready */
             return;
@@ -514,19 +515,47 @@ static void not_running(struct engine *e, struct unit *u)
     unit_tell(e, u);
 }
 
-/* Something runs already, and a peer knows of a later claim of ours than we remember: we continue above it. What
- * runs is what we see, whatever that record said of it. */
-static void own_record_beside_run(struct engine *e, struct unit *u, const struct unit_body *body)
+/* A peer knows of a claim of ours that we don't remember, though we have made another since, or something runs. What
+ * is higher counts; what runs is what we see, whatever that record said of it. */
+static void own_record_beside(struct engine *e, struct unit *u, const struct unit_body *theirs)
 {
-    if (body->epoch > u->body.epoch) {
-        u->body.epoch = body->epoch;
-        u->body.surrogate = body->surrogate;
-    } else if (body->surrogate > u->body.surrogate) {
-        u->body.surrogate = body->surrogate;
+    struct unit_body *b = &u->body;
+    bool claiming = u->claim_seq > e->durable_seq, ending = u->run == RUN_ENDED && u->end_seq > e->durable_seq;
+    uint64_t seq;
+    if (b->surrogate && theirs->surrogate >= b->surrogate) {
+        b->surrogate = theirs->surrogate + 1;
+        if (u->run == RUN_NONE)
+            b->run = unit_run_name(b);
     }
-    u->body.released |= body->released;
-    unit_tell(e, u);
+    if (theirs->epoch >= b->epoch) {
+        b->epoch = theirs->epoch;
+        b->released |= theirs->released;
+    }
+    if (unit_publish(e, u, &seq))
+        seq = UINT64_MAX; /* units_tick tries again */
+    if (claiming || seq == UINT64_MAX)
+        u->claim_seq = seq;
+    if (ending)
+        u->end_seq = seq;
     units_dirty(e);
+}
+
+bool units_overrule(struct engine *e, const struct entry *entry)
+{
+    struct unit_body theirs;
+    const struct uid app = record_key_uid(&entry->record.key);
+    struct unit *u = unit_find(e, &app, record_key_slot(&entry->record.key));
+    if (!u || unit_body_decode(entry->record.body, &theirs))
+        return false;
+    bool higher = theirs.epoch > u->body.epoch || (theirs.epoch == u->body.epoch && !theirs.surrogate);
+    if (u->answer_to && higher) { /* we would not have taken the offer, had we known */
+        admission_answer(e, u->answer_to, &u->offer, OFFER_STALE, "");
+        u->answer_to = 0;
+        if (u->run == RUN_NONE)
+            return false;
+    }
+    own_record_beside(e, u, &theirs);
+    return true;
 }
 
 /* Our own claim, from disk or, if we lost our disk, from a peer. */
@@ -535,21 +564,15 @@ void units_on_own_record(struct engine *e, const struct entry *entry, enum origi
     struct unit_body body;
     const struct uid app = record_key_uid(&entry->record.key);
     uint16_t slot = record_key_slot(&entry->record.key);
-    if (unit_body_decode(entry->record.body, &body))
-        return;
-    struct unit *u = unit_add(e, &app, slot);
+    struct unit *u = unit_body_decode(entry->record.body, &body) ? NULL : unit_add(e, &app, slot);
     if (!u)
         return;
-    if (u->run != RUN_NONE) {
-        own_record_beside_run(e, u, &body);
-        return;
-    }
     u->body = body;
     u->inherited = true;
     u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
     for (uint32_t i = 0; i < e->stranger_count; i++) {
         const struct stranger s = e->strangers[i];
-        if (!uid_equal(&s.unit.app, &app) || s.unit.slot != slot || s.unit.epoch != body.run)
+        if (s.stopping || !uid_equal(&s.unit.app, &app) || s.unit.slot != slot || s.unit.epoch != body.run)
             continue;
         e->strangers[i] = e->strangers[--e->stranger_count];
         adopt(e, u, s.pid);
@@ -583,9 +606,13 @@ void units_scanned(struct engine *e)
 
 static void stop_strangers(struct engine *e)
 {
-    while (e->stranger_count > 0 && effects_room(e->fx, 0)) {
+    for (uint32_t i = 0; i < e->stranger_count && effects_room(e->fx, 0); i++) {
+        struct stranger *s = &e->strangers[i];
+        if (s->stopping)
+            continue;
+        s->stopping = true;
         struct effect *f = effects_add(e->fx, EFFECT_UNIT_STOP);
-        f->unit = e->strangers[--e->stranger_count].unit;
+        f->unit = s->unit;
         effects_log(e->fx, LOG_WARN, "unit.stranger", "slot=%u run=%llx", f->unit.slot,
                     (unsigned long long)f->unit.epoch);
     }
@@ -678,14 +705,22 @@ static void forget(struct engine *e, const struct unit_id *id)
     f->unit = *id;
 }
 
+static void stranger_ended(struct engine *e, const struct unit_id *id)
+{
+    for (uint32_t i = 0; i < e->stranger_count; i++) {
+        const struct unit_id *s = &e->strangers[i].unit;
+        if (!uid_equal(&s->app, &id->app) || s->slot != id->slot || s->epoch != id->epoch)
+            continue;
+        e->strangers[i] = e->strangers[--e->stranger_count];
+        units_dirty(e);
+        return;
+    }
+}
+
 void units_on_ended(struct engine *e, const struct event *ev)
 {
     struct unit *u = unit_of_run(e, &ev->unit);
-    for (uint32_t i = 0; i < e->stranger_count; i++)
-        if (uid_equal(&e->strangers[i].unit.app, &ev->unit.app) &&
-            e->strangers[i].unit.slot == ev->unit.slot &&
-            e->strangers[i].unit.epoch == ev->unit.epoch)
-            e->strangers[i] = e->strangers[--e->stranger_count];
+    stranger_ended(e, &ev->unit);
     if (u && u->run == RUN_ENDED)
         return; /* told twice, as after a stop that came too late: forgotten once the end is on disk */
     if (!u || (u->run == RUN_NONE && u->found)) {

@@ -5,8 +5,10 @@
  *   --exit=N        the exit status; alone: at once
  *   --abort         abort after the beats (or at once)
  *   --fill          write to all of its memory first
+ *   --fault         read what isn't there, after the beats (or at once)
  *   --probe         use SSE, as every real guest does, and exit: can this host run the target?
- */
+ *
+ * A beat is a line `beat 17`; the others begin otherwise. */
 #include "guest.h"
 
 static size_t length(const char *s)
@@ -28,6 +30,20 @@ static void say_number(uint64_t v)
         v /= 10;
     } while (v > 0);
     guest_write(text + at, sizeof text - at);
+}
+
+void guest_exit(int status)
+{
+    say("Solo5: solo5_exit(");
+    say_number((uint64_t)status & 0xff);
+    say(") called\n");
+    guest_halt(status);
+}
+
+void guest_abort(void)
+{
+    say("Solo5: solo5_abort() called\n");
+    guest_halt(255);
 }
 
 /* The rest of `word` after `name`, if it begins so and ends there or in '='. */
@@ -74,7 +90,8 @@ static void probe(void)
 
 struct options {
     uint64_t interval_ms, beats;
-    int status, abort_after;
+    int status;
+    enum { END_EXIT, END_ABORT, END_FAULT } end;
 };
 
 static void option(struct options *o, const char *word)
@@ -87,7 +104,9 @@ static void option(struct options *o, const char *word)
     else if ((v = value_of(word, "--exit")) != NULL)
         o->status = (int)number(v);
     else if (value_of(word, "--abort") != NULL)
-        o->abort_after = 1;
+        o->end = END_ABORT;
+    else if (value_of(word, "--fault") != NULL)
+        o->end = END_FAULT;
     else if (value_of(word, "--fill") != NULL)
         fill();
     else if (value_of(word, "--probe") != NULL)
@@ -102,19 +121,22 @@ void guest_main(const char *command_line)
     say("\n");
     for (const char *p = command_line; *p != '\0';) {
         option(&o, p);
-        while (*p != '\0' && *p != ' ')
-            p++;
+        for (; *p != '\0' && *p != ' '; p++)
+            if (*p == '\\' && p[1] != '\0')
+                p++; /* a quoted space is part of the word */
         while (*p == ' ')
             p++;
     }
-    int endless = o.beats == 0 && o.status < 0 && o.abort_after == 0;
+    int endless = o.beats == 0 && o.status < 0 && o.end == END_EXIT;
     for (uint64_t beat = 1; endless || beat <= o.beats; beat++) {
         say("beat ");
         say_number(beat);
         say("\n");
         guest_sleep_ms(o.interval_ms);
     }
-    if (o.abort_after != 0)
+    if (o.end == END_ABORT)
         guest_abort();
+    if (o.end == END_FAULT)
+        *(volatile uint8_t *)UINT64_C(0x4000000000) = 0; /* beyond what any target maps */
     guest_exit(o.status < 0 ? 0 : o.status);
 }

@@ -37,7 +37,7 @@ void guest_sleep_ms(uint64_t ms)
     hypercall(CALL_POLL, &poll);
 }
 
-static _Noreturn void halt(int status)
+void guest_halt(int status)
 {
     struct {
         void *cookie;
@@ -45,18 +45,6 @@ static _Noreturn void halt(int status)
     } halted = {NULL, status};
     for (;;)
         hypercall(CALL_HALT, &halted);
-}
-
-void guest_exit(int status)
-{
-    guest_write("Solo5: solo5_exit() called\n", 27);
-    halt(status);
-}
-
-void guest_abort(void)
-{
-    guest_write("Solo5: solo5_abort() called\n", 28);
-    halt(255);
 }
 
 void guest_memory(uint8_t **start, uint64_t *len)

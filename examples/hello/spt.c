@@ -45,18 +45,10 @@ void guest_sleep_ms(uint64_t ms)
     (void)system_call(SYS_EPOLL_PWAIT, boot->epoll, (long)&event, 1, (long)ms, 0);
 }
 
-void guest_exit(int status)
+void guest_halt(int status)
 {
-    guest_write("Solo5: solo5_exit() called\n", 27);
     for (;;)
         (void)system_call(SYS_EXIT_GROUP, status, 0, 0, 0, 0);
-}
-
-void guest_abort(void)
-{
-    guest_write("Solo5: solo5_abort() called\n", 28);
-    for (;;)
-        (void)system_call(SYS_EXIT_GROUP, 255, 0, 0, 0, 0);
 }
 
 void guest_memory(uint8_t **start, uint64_t *len)

@@ -44,9 +44,9 @@ static struct gate gates[256];
 /* The processor's exceptions come by 0…31: abort, as Solo5's bindings do. */
 __attribute__((used)) _Noreturn void on_exception(void)
 {
-    static const char text[] = "Solo5: trap: the guest faulted\n";
+    static const char text[] = "Solo5: ABORT: the guest faulted\n";
     guest_write(text, sizeof text - 1);
-    guest_abort();
+    guest_halt(255);
 }
 extern void interrupt_exception(void);
 
@@ -89,32 +89,13 @@ void guest_sleep_ms(uint64_t ms)
     }
 }
 
-static _Noreturn void power_off(void)
+/* The status is on the console already: QEMU's own is 83 whatever it was. */
+void guest_halt(int status)
 {
+    (void)status;
     out16(DEBUG_EXIT, DEBUG_EXIT_VALUE);
     for (;;)
         __asm__ volatile("cli; hlt");
-}
-
-void guest_exit(int status)
-{
-    char text[] = "Solo5: solo5_exit(   ) called\n";
-    unsigned v = (unsigned)status & 0xff, at = 18;
-    if (v >= 100)
-        text[at++] = (char)('0' + v / 100);
-    if (v >= 10)
-        text[at++] = (char)('0' + v / 10 % 10);
-    text[at++] = (char)('0' + v % 10);
-    guest_write(text, at);
-    guest_write(") called\n", 9);
-    power_off();
-}
-
-void guest_abort(void)
-{
-    static const char text[] = "Solo5: solo5_abort() called\n";
-    guest_write(text, sizeof text - 1);
-    power_off();
 }
 
 static uint64_t memory_end;
@@ -125,10 +106,12 @@ void guest_memory(uint8_t **start, uint64_t *len)
     *len = memory_end > (uint64_t)_end ? memory_end - (uint64_t)_end : 0;
 }
 
-/* From boot.S: with the multiboot information. The command line begins with the image's name. */
+/* From boot.S: with the multiboot information. The command line begins with the image's name. It lies behind the image,
+ * in memory that is the guest's to use: take a copy. */
 void guest_start(const uint32_t *multiboot)
 {
     static const char none[] = "";
+    static char copy[8192];
     out8(COM1 + 1, 0);
     interrupts_init();
     memory_end = 0x100000 + (uint64_t)multiboot[2] * 1024;
@@ -137,5 +120,7 @@ void guest_start(const uint32_t *multiboot)
         command_line++;
     while (*command_line == ' ')
         command_line++;
-    guest_main(command_line);
+    for (size_t i = 0; i < sizeof copy - 1 && command_line[i] != '\0'; i++)
+        copy[i] = command_line[i];
+    guest_main(copy);
 }

@@ -251,6 +251,9 @@ static void request(struct conn *c, const struct control_message *m)
     case CONTROL_IMAGES:
         control_images(c);
         return;
+    case CONTROL_COUNTERS:
+        control_counters(c);
+        return;
     case CONTROL_LOGS:
         control_logs(c, &m->logs);
         return;
@@ -267,6 +270,7 @@ static void request(struct conn *c, const struct control_message *m)
     case CONTROL_OUTPUT:
     case CONTROL_EVENT:
     case CONTROL_END:
+    case CONTROL_COUNTER:
         break;
     }
     conn_end(c, ERR_INVALID, "that is no request (message %d)", m->type);

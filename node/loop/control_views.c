@@ -262,3 +262,18 @@ void control_images(struct conn *c)
     images_each(node_images(c->control->node), image_send, c);
     conn_end(c, ERR_OK, "ok");
 }
+
+/* ---- Counters ------------------------------------------------------------------------------ */
+
+static void counter_send(void *ctx, const char *name, uint64_t value)
+{
+    struct control_message m = {.type = CONTROL_COUNTER, .counter = {.value = value}};
+    snprintf(m.counter.name, sizeof m.counter.name, "%s", name);
+    conn_send(ctx, &m);
+}
+
+void control_counters(struct conn *c)
+{
+    node_each_counter(c->control->node, counter_send, c);
+    conn_end(c, ERR_OK, "ok");
+}

@@ -76,6 +76,22 @@ const struct node_event *node_events_next(const struct node *n, uint64_t from)
     return log_next(n->log, from);
 }
 
+void node_each_counter(struct node *n, void (*visit)(void *ctx, const char *name, uint64_t value),
+                       void *ctx)
+{
+    const struct engine_counters *e = engine_counters(n->engine);
+    const struct stream_counters s = streams_counters(n->streams);
+#define X(name) visit(ctx, #name, e->name);
+    COUNTER_LIST(X)
+#undef X
+#define X(name) visit(ctx, "stream_" #name, s.name);
+    STREAM_COUNTER_LIST(X)
+    X(inbound_now) X(outbound_now) X(handshaking_now) X(calls_now)
+#undef X
+    visit(ctx, "datagrams_unsent", n->dropped_datagrams);
+    visit(ctx, "engine_memory_bytes", n->mem.used_bytes);
+}
+
 /* ---- Later: what must not happen inside a call ----------------------------------------------- */
 
 static struct client *client_take(struct node *n, uint64_t id)
@@ -424,6 +440,7 @@ int node_run(const struct options *o, int priv_fd, bool *again)
         node_step(n, &ev);
         if (n->runtime)
             runtime_probe(n->runtime);
+        scrub_begin(n);
         uv_run(&loop, UV_RUN_DEFAULT);
         replies_give(n);
         *again = n->again;

@@ -129,6 +129,10 @@ void fetch_serve(struct node *n, struct channel *ch, const struct stream_peer *p
                  size_t len);
 void fetch_close_all(struct node *n);
 
+/* ---- scrub.c ----------------------------------------------------------------------------------- */
+
+void scrub_begin(struct node *n);
+
 /* ---- resolver.c: --join ---------------------------------------------------------------------- */
 
 enum err resolver_new(struct resolver **out, struct node *n) MUST_USE;

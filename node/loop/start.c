@@ -17,6 +17,8 @@
 enum {
     UDP_BUFFER = 4 * 1024 * 1024,
     WHY = 512,
+    PREDECESSOR_MS = 3000,
+    LOOK_AGAIN_MS = 50,
     /* What --memory's default leaves to the host, or a quarter, if that is more. */
     HOST_RESERVE_MIN_MIB = 256
 };
@@ -109,6 +111,21 @@ static enum err sockets_open(struct node *n, char *why, size_t size)
     return err;
 }
 
+/* A meshd that was killed a moment ago may still be dying: its lock goes first, its sockets a
+ * little later. Nothing tells of either, so we look again for a while. */
+static enum err identity_open_soon(struct node *n, const struct identity_config *cfg, char *why,
+                                   size_t size)
+{
+    enum err err = identity_open(&n->identity, cfg, why, size);
+    for (int ms = 0; err == ERR_BUSY && ms < PREDECESSOR_MS; ms += LOOK_AGAIN_MS) {
+        uv_sleep(LOOK_AGAIN_MS);
+        err = identity_open(&n->identity, cfg, why, size);
+        if (!err)
+            uv_sleep(LOOK_AGAIN_MS);
+    }
+    return err;
+}
+
 static enum err keys_open(struct node *n, char *why, size_t size)
 {
     const struct options *o = n->options;
@@ -121,7 +138,7 @@ static enum err keys_open(struct node *n, char *why, size_t size)
     const struct identity_config cfg = {.dir = o->state_dir,
                                         .mode = o->new_identity ? IDENTITY_NEW : IDENTITY_KEEP,
                                         .wall_ms = clock_wall_ms()};
-    err = identity_open(&n->identity, &cfg, why, size);
+    err = identity_open_soon(n, &cfg, why, size);
     if (!err && n->min_boot)
         err = identity_boot_at_least(n->identity, n->min_boot + 1);
     if (!err) {
@@ -204,12 +221,14 @@ static void runtime_begin(struct node *n, int priv_fd)
     static const char *const probes[TARGET_COUNT] = {NULL, "hello.hvt", "hello.spt",
                                                      "hello.virtio"};
     const struct options *o = n->options;
-    char shim[OPTION_PATH_SIZE + 32], cache[OPTION_PATH_SIZE + 32],
+    char priv[OPTION_PATH_SIZE + 32], shim[OPTION_PATH_SIZE + 32], cache[OPTION_PATH_SIZE + 32],
         probe[TARGET_COUNT][OPTION_PATH_SIZE + 64], why[WHY] = "";
     struct runtime_config cfg = runtime_config_default();
+    snprintf(priv, sizeof priv, "%s/mesh-priv", o->programs);
     snprintf(shim, sizeof shim, "%s/mesh-shim", o->programs);
     snprintf(cache, sizeof cache, "%s/targets", o->state_dir);
     cfg.run_dir = o->run_dir;
+    cfg.priv_path = priv;
     cfg.shim_path = shim;
     cfg.cache_path = cache;
     cfg.node = engine_self(n->engine);

@@ -62,10 +62,11 @@ static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return ERR_OK;
     ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    if (n > 0 && priv_answer_decode(bytes, (size_t)n, &a) == ERR_OK)
+    if (n > 0 && priv_answer_decode(bytes, (size_t)n, &a) == ERR_OK && a.err != ERR_OK) {
         (void)snprintf(why, why_size, "%s", a.text);
-    else
-        (void)snprintf(why, why_size, "%s ended at once (status %d)", path, status);
+        return a.err;
+    }
+    (void)snprintf(why, why_size, "%s ended at once (status %d)", path, status);
     return ERR_IO;
 }
 

@@ -12,8 +12,9 @@
 
 /* Start the program `path` for `run_dir` (absolute; made if missing, its parent is there) with `shim_path` (absolute),
  * and give the socket to it. It is nobody's child afterwards: there is nothing to reap. Waits for it to begin, some
- * milliseconds.
- * ERR_NOT_FOUND: no such program; ERR_DENIED, ERR_IO: `why` says what and what to do. */
+ * milliseconds; and, where another still works in run_dir, for that to end, some seconds.
+ * ERR_NOT_FOUND: no such program; ERR_BUSY: another node uses run_dir; ERR_DENIED, ERR_IO. `why` says what and what to
+ * do. */
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, int *fd, char *why,
                     size_t why_size) MUST_USE;
 

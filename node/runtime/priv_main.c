@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLIENT_FD = 3, READY_FD = 3 /* the shim's */, START_LIMIT_MS = 30000 };
+enum { CLIENT_FD = 3, READY_FD = 3 /* the shim's */, START_LIMIT_MS = 30000, LOCK_LIMIT_MS = 5000, LOCK_STEP_MS = 5 };
 
 struct pending { /* a shim that has not said yet how its start went */
     int fd;      /* -1: free */
@@ -344,21 +345,38 @@ static void loop(void)
     }
 }
 
-static bool begin(const char *run, char *why, size_t size)
+/* One mesh-priv a run folder. That of a meshd which has just been killed may have a start left to do: whoever scans the
+ * folder next has to see it, so the next one waits. */
+static bool units_lock(void)
+{
+    for (uint64_t limit = now_ms() + LOCK_LIMIT_MS; flock(p.units_fd, LOCK_EX | LOCK_NB) < 0;) {
+        if (now_ms() >= limit)
+            return false;
+        (void)poll(NULL, 0, LOCK_STEP_MS);
+    }
+    return true;
+}
+
+static enum err begin(const char *run, char *why, size_t size)
 {
     char units[PRIV_PATH_SIZE];
     if (mkdir(run, 0755) < 0 && errno != EEXIST) {
         (void)snprintf(why, size, "the run folder %.100s can't be made: %s", run, strerror(errno));
-        return false;
+        return ERR_IO;
     }
     if ((size_t)snprintf(units, sizeof units, "%s/units", run) >= sizeof units)
         errno = ENAMETOOLONG;
     else if (mkdir(units, 0700) == 0 || errno == EEXIST)
         p.units_fd = open(units, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (p.units_fd >= 0)
-        return true;
-    (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
-    return false;
+    if (p.units_fd < 0) {
+        (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
+        return ERR_IO;
+    }
+    if (!units_lock()) {
+        (void)snprintf(why, size, "another node uses the run folder %.90s: give this one its own (--run)", run);
+        return ERR_BUSY;
+    }
+    return ERR_OK;
 }
 
 int main(int argc, char **argv)
@@ -376,8 +394,9 @@ int main(int argc, char **argv)
     p.units_fd = -1;
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
-    if (!begin(argv[1], why, sizeof why)) {
-        answer(0, ERR_IO, "%s", why);
+    enum err err = begin(argv[1], why, sizeof why);
+    if (err) {
+        answer(0, err, "%s", why);
         return 1;
     }
     pid_t pid = fork();

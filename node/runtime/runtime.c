@@ -442,29 +442,33 @@ static enum err configure(struct runtime *rt, char *why, size_t why_size)
     return ERR_OK;
 }
 
+static struct run *untold(const struct runtime *rt)
+{
+    struct run *r = rt->runs;
+    while (r != NULL && !r->untold)
+        r = r->next;
+    return r;
+}
+
 /* Runs that were here: those alive are told as found, the others with their end. */
 static void tell_found(struct runtime *rt)
 {
-    struct run *r = rt->runs;
-    while (r != NULL) {
-        if (!r->untold) {
-            r = r->next;
-            continue;
-        }
-        r->untold = false;
+    for (struct run *r; (r = untold(rt)) != NULL;) {
         const struct unit_id id = r->id;
         bool up = r->phase == PHASE_UP;
+        r->untold = false;
         if (up)
             shim_watch(r);
-        if (r->trial && up)
+        if (r->trial && up) {
             shim_say(r, SHIM_KILL, 0);
-        else if (r->trial)
-            forget(r);
-        else if (up)
+        } else if (r->trial) {
+            r->tell_ended = true; /* dropped when the loop turns */
+            tell_later(rt);
+        } else if (up) {
             rt->cb.on_found(rt->ctx, &id, r->status.pid, r->target);
-        else
+        } else {
             rt->cb.on_ended(rt->ctx, &id, &r->end);
-        r = rt->runs; /* the callee may have changed them */
+        }
     }
 }
 

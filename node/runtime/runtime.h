@@ -4,7 +4,7 @@
  *   RUN/units/UID.SLOT.EPOCH/   one a run: sock, console, exit, image; see shim_protocol.h
  *   RUN/owner                   the id of the node whose guests these are; locked while it runs
  *
- * Order: runtime_new → on_found and on_ended for each run that is there, from inside it → runtime_probe → requests.
+ * Order: runtime_new → on_found and on_ended for each run that is there, from inside it → runtime_probe, requests.
  * From then on callbacks come from the loop only, never from inside a function of this header. Every start is followed
  * by on_started and on_ended, or on_ended alone; every stop by on_ended, also of a run that isn't known.
  * One loop, one thread. */
@@ -48,7 +48,8 @@ struct runtime_callbacks {
     void (*on_priv_lost)(void *ctx);
 };
 
-/* Runs of another node in RUN are stopped and removed before it returns (stop_grace_ms and a little).
+/* Runs of another node in RUN are stopped and removed before it returns (stop_grace_ms and a little); for a shim that
+ * hangs it waits three seconds.
  * ERR_BUSY: another node uses RUN; ERR_DENIED, ERR_IO, ERR_NOMEM, ERR_INVALID, ERR_TOO_LARGE (a path). `why`: what and
  * what to do. */
 enum err runtime_new(struct runtime **out, uv_loop_t *loop, const struct runtime_config *cfg,
@@ -77,8 +78,8 @@ enum err runtime_console_read(struct runtime *rt, const struct unit_id *unit, ui
 enum err runtime_console_tail(struct runtime *rt, const struct unit_id *unit, uint32_t lines,
                               uint64_t *offset) MUST_USE;
 
-/* Call back (from the loop) when the console grew or ended; cheap, may be spurious. Stop with runtime_console_unwatch; a
- * forgotten run calls back once more. */
+/* Call back (from the loop) when the console grew or ended; cheap, may be spurious. Stop with runtime_console_unwatch,
+ * before runtime_close; a forgotten run calls back once more. */
 struct console_watch;
 enum err runtime_console_watch(struct runtime *rt, const struct unit_id *unit, void (*on_more)(void *ctx), void *ctx,
                                struct console_watch **out) MUST_USE;

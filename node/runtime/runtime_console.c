@@ -15,8 +15,9 @@ static enum err ring_open(struct runtime *rt, const struct unit_id *unit, int *f
         return ERR_NOT_FOUND;
     *run = r;
     *writer = r->phase == PHASE_OVER ? CONSOLE_ENDED : CONSOLE_LIVE;
-    *fd = run_open(r, "console");
-    return ERR_OK; /* no file: it is starting, or never did */
+    /* While it starts, the file may be half made; if it never did, there is none. */
+    *fd = r->phase == PHASE_ASKED ? -1 : run_open(r, "console");
+    return ERR_OK;
 }
 
 enum err runtime_console_read(struct runtime *rt, const struct unit_id *unit, uint64_t offset, void *out, size_t size,

@@ -172,6 +172,8 @@ void shim_say(struct run *r, enum shim_verb verb, uint64_t argument);
 enum err shim_hear(struct run *r) MUST_USE;
 /* Is r->status what the kernel says too? */
 bool shim_verified(const struct run *r);
+/* The status that it wrote down at its start. */
+bool shim_wrote(const struct run *r, struct shim_status *out);
 /* How it ended, from what it left in its folder. */
 void shim_end(struct run *r);
 /* The end of its console, for tender_end. */

@@ -1,5 +1,5 @@
-/* What this host can run: a trial boot for each target, with a probe image that uses SSE, as a run like any other but of
- * an app that nobody has. Targets are told as soon as they are known; whether QEMU may use KVM is tried afterwards,
+/* What this host can run: a trial boot for each target, with a probe image that uses SSE, as a run like any other but
+ * of an app that nobody has. Targets are told as soon as they are known; whether QEMU may use KVM is tried afterwards,
  * for a nested KVM often hangs. What was found is remembered by boot, tender and image. */
 #define _GNU_SOURCE
 #include "node/runtime/runtime_internal.h"
@@ -16,8 +16,9 @@ enum {
     TRIAL_MIB = 8,
     TRIAL_LIMIT_MS = 20000,   /* emulated, on a loaded machine */
     KVM_LIMIT_MS = 5000,
-    KVM_SLOWER_MS = 300,      /* a nested KVM that traps at every turn boots several times slower than the emulation … */
-    KVM_SLOWER_TIMES = 4,     /* … and is not worth its name */
+    /* A nested KVM that traps at every turn boots several times slower than the emulation, and is not worth it. */
+    KVM_SLOWER_MS = 300,
+    KVM_SLOWER_TIMES = 4,
     IMAGE_MAX = 4 * 1024 * 1024,
     LINE_MAX_LEN = 3 * RUN_PATH
 };
@@ -147,19 +148,21 @@ static void cache_save(struct runtime *rt)
 static uint8_t image_abi(const char *path, enum target t, char *why, size_t why_size)
 {
     struct solo5_image image;
+    char inspected[128];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     uint8_t abi = 0;
     void *bytes = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= IMAGE_MAX
                       ? malloc((size_t)st.st_size)
                       : NULL;
-    (void)snprintf(why, why_size, "the probe image %.80s can't be read", path);
+    (void)snprintf(why, why_size, "was not tried: the probe image %.80s can't be read", path);
     if (bytes != NULL && read(fd, bytes, (size_t)st.st_size) == st.st_size &&
-        solo5_inspect(bytes, (size_t)st.st_size, &image, why, why_size) == ERR_OK) {
+        solo5_inspect(bytes, (size_t)st.st_size, &image, inspected, sizeof inspected) == ERR_OK) {
         if (image.target == t)
             abi = (uint8_t)image.abi_version;
         else
-            (void)snprintf(why, why_size, "the probe image %.80s is not for %s", path, target_name(t));
+            (void)snprintf(why, why_size, "was not tried: the probe image %.80s is not for %s", path,
+                           target_name(t));
     }
     free(bytes);
     if (fd >= 0)
@@ -178,12 +181,12 @@ static bool trial_begin(struct runtime *rt, enum trial_step step)
         return false;
     *found = (struct found){.known = true};
     if (rt->tender[t][0] == '\0') {
-        (void)snprintf(found->text, sizeof found->text, "%s is not on PATH", tender_program(t));
+        (void)snprintf(found->text, sizeof found->text, "is not on PATH");
         return false;
     }
     if ((step == TRIAL_HVT || step == TRIAL_KVM) && !kvm_open_to_us()) {
         (void)snprintf(found->text, sizeof found->text, "%s", access("/dev/kvm", F_OK) == 0
-                           ? "no permission for /dev/kvm" : "there is no /dev/kvm");
+                           ? "may not use /dev/kvm" : "finds no /dev/kvm");
         return false;
     }
     found->abi = image_abi(rt->probe_image[t], t, found->text, sizeof found->text);
@@ -272,12 +275,12 @@ void probe_ended(struct run *r)
                  p->step == TRIAL_KVM;
     if (f->runs && p->step == TRIAL_KVM && took > KVM_SLOWER_MS + KVM_SLOWER_TIMES * emulated) {
         f->runs = false;
-        (void)snprintf(f->text, sizeof f->text, "KVM works here, but boots in %u ms what emulation does in %u", took,
+        (void)snprintf(f->text, sizeof f->text, "it boots in %u ms, emulation in %u", took,
                        emulated);
     } else if (f->runs) {
         (void)snprintf(f->text, sizeof f->text, "boots in %u ms", took);
     } else if (p->killed) {
-        (void)snprintf(f->text, sizeof f->text, "KVM fails in a trial boot: internal error");
+        (void)snprintf(f->text, sizeof f->text, "KVM met an internal error in a trial boot");
     } else if (r->end.cause == END_STOPPED) {
         (void)snprintf(f->text, sizeof f->text, "a trial boot did not end in %u s",
                        (unsigned)(p->limit_ms - p->from_ms + 999) / 1000);
@@ -289,30 +292,41 @@ void probe_ended(struct run *r)
 
 /* ---- telling ---------------------------------------------------------------------------------------------- */
 
+/* What more there is to say of QEMU. */
+static void kvm_words(const struct runtime *rt, char *out, size_t size)
+{
+    const struct probe *p = &rt->probe;
+    if (p->step == TRIAL_KVM)
+        (void)snprintf(out, size, "; emulated, KVM is being tried");
+    else if (p->kvm.runs)
+        (void)snprintf(out, size, "; with KVM: %.100s", p->kvm.text);
+    else
+        (void)snprintf(out, size, "; emulated: %.100s", p->kvm.text);
+}
+
 void probe_tell(struct runtime *rt)
 {
     static const enum target order[] = {TARGET_SPT, TARGET_HVT, TARGET_VIRTIO};
     struct host_facts facts = {0};
-    char text[4096] = "";
+    char text[2048] = "", kvm[200];
     size_t at = 0;
     if (rt->strangers[0] != '\0')
         at += (size_t)snprintf(text, sizeof text, "%s\n", rt->strangers);
     rt->strangers[0] = '\0';
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        const struct found *f = &rt->probe.found[order[i]];
-        const char *kvm = rt->probe.step == TRIAL_KVM ? "; KVM is being tried" : rt->accel == ACCEL_KVM ? "; with KVM" : "";
+        const enum target t = order[i];
+        const struct found *f = &rt->probe.found[t];
         if (!f->known)
             continue;
+        kvm[0] = '\0';
+        if (t == TARGET_VIRTIO && f->runs)
+            kvm_words(rt, kvm, sizeof kvm);
         if (f->runs) {
-            facts.targets |= 1u << order[i];
-            facts.target_abi[order[i]] = f->abi;
+            facts.targets |= 1u << t;
+            facts.target_abi[t] = f->abi;
         }
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s %s: %s %.200s%s%s%s\n", f->runs ? "runs" : "does not run",
-                               target_name(order[i]), tender_program(order[i]), f->text,
-                               order[i] == TARGET_VIRTIO && f->runs ? kvm : "",
-                               order[i] == TARGET_VIRTIO && f->runs && rt->probe.kvm.text[0] && !rt->probe.kvm.runs
-                                   ? ", emulated: " : "",
-                               order[i] == TARGET_VIRTIO && f->runs && !rt->probe.kvm.runs ? rt->probe.kvm.text : "");
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s: %s: %s %s%s\n", target_name(t),
+                               f->runs ? "yes" : "no", tender_program(t), f->text, kvm);
     }
     if (at > 0)
         text[at - 1] = '\0'; /* a line each, parted by newlines */

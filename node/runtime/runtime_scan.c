@@ -102,6 +102,8 @@ static void decide(struct runtime *rt)
         if (r->phase == PHASE_ASKED) {
             struct priv_request kill_it = {.verb = PRIV_KILL, .unit = r->id};
             r->phase = PHASE_UP;
+            if (shim_wrote(r, &r->status))
+                r->target = (enum target)r->status.target;
             helper_call(rt, &kill_it);
         }
 }
@@ -145,8 +147,9 @@ static void stop_strangers(struct runtime *rt, const char *owner)
         run_free(r);
     }
     if (alive > 0)
-        (void)snprintf(rt->strangers, sizeof rt->strangers, "stopped %u guest%s of node %.16s, which had this run folder",
-                       alive, alive == 1 ? "" : "s", owner);
+        (void)snprintf(rt->strangers, sizeof rt->strangers,
+                       "stopped %u guest%s of node %.16s, which had this run folder", alive, alive == 1 ? "" : "s",
+                       owner);
 }
 
 /* RUN/owner: locked for our life, so that two nodes don't adopt each other's guests. */
@@ -160,7 +163,8 @@ static enum err owner_open(struct runtime *rt, char owner[static NODE_ID_TEXT], 
         return disk_err(errno);
     }
     if (flock(rt->owner_fd, LOCK_EX | LOCK_NB) < 0) {
-        (void)snprintf(why, why_size, "another node uses the run folder %s: give this one its own (--run)", rt->run_dir);
+        (void)snprintf(why, why_size, "another node uses the run folder %s: give this one its own (--run)",
+                       rt->run_dir);
         return ERR_BUSY;
     }
     ssize_t n = pread(rt->owner_fd, owner, NODE_ID_TEXT - 1, 0);

@@ -31,13 +31,20 @@ static bool file_read(const struct run *r, const char *file, void *out, size_t s
     return n == (ssize_t)size;
 }
 
+bool shim_wrote(const struct run *r, struct shim_status *out)
+{
+    uint8_t bytes[SHIM_STATUS_SIZE];
+    return file_read(r, "run", bytes, sizeof bytes) && shim_status_decode(bytes, sizeof bytes, out) &&
+           out->target > TARGET_NONE && out->target < TARGET_COUNT;
+}
+
 /* Its tender ran, or its start has failed: what it has to say is in its folder. */
 static bool run_began(const struct run *r)
 {
     uint8_t bytes[SHIM_EXIT_SIZE];
     struct shim_exit e;
     struct shim_status s;
-    return (file_read(r, "run", bytes, SHIM_STATUS_SIZE) && shim_status_decode(bytes, SHIM_STATUS_SIZE, &s)) ||
+    return shim_wrote(r, &s) ||
            (file_read(r, "exit", bytes, sizeof bytes) && shim_exit_decode(bytes, sizeof bytes, &e));
 }
 
@@ -214,7 +221,7 @@ void shim_end(struct run *r)
         tender_end(&e, tail, console_end(r, tail, sizeof tail), &r->end, r->text, sizeof r->text);
         return;
     }
-    if (!file_read(r, "run", bytes, SHIM_STATUS_SIZE) || !shim_status_decode(bytes, SHIM_STATUS_SIZE, &s))
+    if (!shim_wrote(r, &s))
         text = "its start was interrupted";
     else if (memcmp(s.boot, r->rt->boot, BOOT_ID_SIZE) != 0)
         text = "its host was started again";

@@ -148,12 +148,16 @@ struct action {
 
 static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ};
 
+enum { SIGNALS = 64 };
+
+/* Handlers of all signals but these are the default, whatever was inherited. */
 static void signals_set(void (*handler)(int), uint64_t blocked)
 {
     const struct action action = {.handler = handler}, none = {.handler = SIG_DFL};
+    for (int i = 1; i <= SIGNALS; i++)
+        (void)BARE(rt_sigaction, i, &none, NULL, sizeof none.mask, 0);
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
         (void)BARE(rt_sigaction, ignored[i], &action, NULL, sizeof action.mask, 0);
-    (void)BARE(rt_sigaction, SIGCHLD, &none, NULL, sizeof none.mask, 0); /* mesh-priv ignores it */
     (void)BARE(rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked, 0);
 }
 

@@ -19,8 +19,9 @@ enum {
     SHIM_EXIT_SIZE = 128,
     SHIM_CONSOLE_HEADER = 64, /* magic 8, u32 version, u32 ring bytes, u64 written so far */
     SHIM_CONSOLE_RING = 256 * 1024,
-    SHIM_CONSOLE_CHUNK = 16 * 1024, /* written to the ring before the header says so, at most: a reader beside the writer
-                                       trusts the ring's size less this */
+    /* At most that is written to the ring before the header says so: a reader beside the writer trusts the ring's
+     * size less this. */
+    SHIM_CONSOLE_CHUNK = 16 * 1024,
     SHIM_TEXT_SIZE = 64,
     SHIM_BOOT_SIZE = 16
 };

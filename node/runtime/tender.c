@@ -104,7 +104,7 @@ static void qemu_words(struct line *l, const struct tender_guest *g)
 {
     static const char *const fixed[] = {
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max", "-serial", "stdio",
-        "-device", "isa-debug-exit", "-machine", "pc,acpi=off,usb=off,vmport=off,hpet=off,graphics=off"};
+        "-device", "isa-debug-exit", "-machine", "pc,acpi=off,usb=off,vmport=off,hpet=off"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         word(l, fixed[i]);
     word(l, "-accel");

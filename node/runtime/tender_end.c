@@ -162,7 +162,8 @@ static void solo5_exited(const struct shim_exit *e, struct tail t, struct unit_e
 
 static void qemu_exited(const struct shim_exit *e, struct tail t, struct unit_end *end, struct words w)
 {
-    static const char *const image[] = {"Error loading", "invalid kernel header", "fread() failed", "could not load", NULL};
+    static const char *const image[] = {
+        "Error loading", "invalid kernel header", "fread() failed", "could not load", NULL};
     struct tail line = last_line(t, "qemu");
     int32_t said = 0;
     enum bye how = bye(t, &said);

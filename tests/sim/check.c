@@ -26,12 +26,13 @@ struct kept { /* an app that was acknowledged, or removed */
 
 struct check {
     struct world *w;
-    struct seen *epochs;   /* each owner's real epoch of each slot, as it wrote it last */
+    struct seen *epochs;   /* each owner's highest real epoch of each slot */
     struct seen *offers;   /* to whom a notary offered a (slot, epoch) */
     struct seen *ceilings; /* while a minority is watched: the highest epoch of each slot when it began */
     bool watching;
     uint32_t watched_side;
     struct kept *acknowledged, *removed;
+    uint64_t lost_ms[HOSTS_MAX]; /* when each host lost its disk last; 0: never */
     uint64_t marked_starts;
 };
 
@@ -131,7 +132,8 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
             world_fail(c->w, "host %u claims slot %u at epoch %llu, and knows a claim at %llu", h->index,
                        slot, (unsigned long long)u.epoch, (unsigned long long)rivals.epoch);
     }
-    last->value = u.epoch;
+    if (u.epoch > last->value) /* one that lost its records learns of its claims again, the older ones too */
+        last->value = u.epoch;
 }
 
 static bool spec_of(const struct host *h, const struct uid *app, struct spec_body *out)
@@ -287,24 +289,61 @@ static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revi
     if (disk_find(h, &deleted, &r))
         return true;
     const struct record_key key = record_key_app(RECORD_SPEC, app);
-    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec))
-        return false;
-    if (spec.revision != revision)
-        return true; /* a concurrent one won, or a later one came: this one is not what is kept */
+    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) || spec.revision < revision)
+        return false; /* a later one that came, or a concurrent one that won, will do */
     for (uint32_t i = 0; i < spec.image_count; i++)
         if (!host_has_image(h, &spec.images[i].image))
             return false;
     return true;
 }
 
-void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need)
+void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need,
+                        uint64_t since_ms)
 {
     uint32_t copies = 0;
     for (uint32_t i = 0; i < c->w->host_count; i++)
-        copies += keeps_app(&c->w->hosts[i], app, revision);
+        copies += keeps_app(&c->w->hosts[i], app, revision) || (c->lost_ms[i] && c->lost_ms[i] >= since_ms);
     if (copies < need)
         world_fail(c->w, "a deploy is acknowledged, and kept by %u of %u disks", copies, need);
     keep(&c->acknowledged, app, revision);
+}
+
+static bool kept_elsewhere(const struct check *c, const struct host *h, const struct kept *k, bool removed)
+{
+    const struct record_key deleted = record_key_app(RECORD_DELETED, &k->app);
+    struct record r;
+    for (uint32_t i = 0; i < c->w->host_count; i++) {
+        const struct host *other = &c->w->hosts[i];
+        if (other != h && !other->gone &&
+            (removed ? disk_find(other, &deleted, &r) : keeps_app(other, &k->app, k->revision)))
+            return true;
+    }
+    return false;
+}
+
+static void excuse(const struct check *c, const struct host *h, struct kept **list, bool removed)
+{
+    while (*list) {
+        struct kept *k = *list;
+        if (kept_elsewhere(c, h, k, removed)) {
+            list = &k->next;
+            continue;
+        }
+        *list = k->next;
+        free(k);
+    }
+}
+
+void check_records_lost(struct check *c, const struct host *h)
+{
+    c->lost_ms[h->index] = c->w->now;
+}
+
+void check_disk_lost(struct check *c, const struct host *h)
+{
+    check_records_lost(c, h);
+    excuse(c, h, &c->acknowledged, false);
+    excuse(c, h, &c->removed, true);
 }
 
 void check_mark(struct check *c)
@@ -398,7 +437,9 @@ static void unit_visit(void *ctx, const struct unit_view *v)
     uint32_t instances = check_instances(w, &v->app, v->slot);
     enum unit_state state = v->body.state;
     if (!v->winner && v->node) {
-        snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there", name, v->slot);
+        const struct host *h = world_host_of(w, v->node);
+        snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there: on host %d, %s at epoch %llu", name,
+                 v->slot, h ? (int)h->index : -1, unit_state_text(state), (unsigned long long)v->body.epoch);
     } else if (state == UNIT_RUNNING) {
         s->expected++;
         if (instances != 1)
@@ -410,7 +451,7 @@ static void unit_visit(void *ctx, const struct unit_view *v)
                      v->body.reason);
     } else if (state == UNIT_FETCHING && spec_of(s->view, &v->app, &spec) && lost_image(s->c, &v->app, &spec)) {
         return; /* never acknowledged, and gone with the only host that had it */
-    } else if (state != UNIT_DONE && state != UNIT_FAILED && state != UNIT_STOPPED) {
+    } else if (state != UNIT_DONE && state != UNIT_FAILED && (state != UNIT_STOPPED || v->node)) {
         snprintf(s->text, sizeof s->text, "%s/%u is still %s: %s", name, v->slot, unit_state_text(state),
                  v->body.reason);
     }

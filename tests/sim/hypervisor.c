@@ -50,8 +50,12 @@ static void tell_ended(struct world *w, struct host *h, struct guest *g)
 {
     struct event ev = {.kind = EVENT_UNIT_ENDED, .unit = g->run, .end = g->end};
     ev.end.text = g->end_text;
-    if (h->engine)
+    if (host_runs(w, h)) {
         host_step(w, h, &ev);
+    } else if (h->engine) { /* its deadline passed while the daemon stands still */
+        struct event_node *n = world_later(w, h->paused_until_ms - w->now, NODE_GUEST_KILLED, h, NULL, 0);
+        n->unit = g->run;
+    }
 }
 
 void guest_end(struct world *w, struct host *h, const struct unit_id *run, enum end_cause cause,

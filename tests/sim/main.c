@@ -32,7 +32,8 @@ struct options {
     X(power_cuts) X(lost_writes) X(failed_writes) X(disk_faults) X(partitions) X(aways) X(leaves) X(deaths)    \
     X(refutations) X(takeovers) X(handovers) X(surrogates) X(overtaken) X(offers_refused) X(starts)            \
     X(restarts) X(stops) X(exits) X(fetches) X(fetch_failures) X(commands) X(acknowledged) X(refused_commands) \
-    X(merged) X(syncs)
+    X(merged) X(syncs) X(pauses) X(half_links) X(clock_steps) X(node_stops) X(lost_stores) X(lost_records)     \
+    X(lost_hosts) X(blackouts) X(read_onlys)
 
 static void print_totals(const struct totals *t)
 {

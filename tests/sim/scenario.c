@@ -26,7 +26,9 @@ struct app {
 struct open_command {
     uint64_t client;
     enum command_kind kind;
+    uint32_t host;
     uint32_t need;
+    uint64_t at_ms;
 };
 
 struct scenario {
@@ -40,7 +42,9 @@ struct scenario {
     uint64_t clients;
     uint64_t back_ms[HOSTS_MAX]; /* a host that is down comes back then; 0: it isn't to */
     uint64_t heal_ms;            /* a partition ends then */
-    uint32_t left;
+    uint64_t peace_ms;           /* all that is bad ends then */
+    uint32_t left, lost;
+    uint64_t well_ms[HOSTS_MAX]; /* what ails a host (links, disk, store) is over then; 0: nothing does */
 };
 
 static struct host *host_by_chance(struct scenario *s)
@@ -53,7 +57,7 @@ static struct host *running_host(struct scenario *s)
 {
     for (int i = 0; i < 20; i++) {
         struct host *h = host_by_chance(s);
-        if (h->engine)
+        if (host_runs(s->w, h))
             return h;
     }
     return NULL;
@@ -106,7 +110,8 @@ static void command(struct scenario *s, struct host *h, struct command *c)
 {
     struct open_command *o = &s->open[++s->clients % COMMANDS_OPEN_MAX];
     uint32_t live = alive(h, s->w->now);
-    *o = (struct open_command){.client = s->clients, .kind = c->kind, .need = live < 3 ? live : 3};
+    *o = (struct open_command){.client = s->clients, .kind = c->kind, .host = h->index,
+                                .need = live < 3 ? live : 3, .at_ms = s->w->now};
     struct event ev = {.kind = EVENT_COMMAND, .id = s->clients, .command = *c};
     s->w->total.commands++;
     host_step(s->w, h, &ev);
@@ -119,13 +124,15 @@ static void on_reply(struct world *w, uint64_t client, const struct effect_reply
     if (o->client != client)
         return;
     o->client = 0;
+    if (r->err == ERR_PARTIAL && o->kind == COMMAND_LEAVE)
+        check_disk_lost(s->check, &w->hosts[o->host]); /* it said so */
     if (r->err) {
         w->total.refused_commands++;
         return;
     }
     w->total.acknowledged++;
     if (o->kind == COMMAND_DEPLOY)
-        check_acknowledged(s->check, &r->app, r->revision, o->need);
+        check_acknowledged(s->check, &r->app, r->revision, o->need, o->at_ms);
     else if (o->kind == COMMAND_REMOVE)
         check_removed(s->check, &r->app);
 }
@@ -240,13 +247,98 @@ static void leave(struct scenario *s, struct host *h)
     command(s, h, &c);
 }
 
+/* Its links, its disk or its store ail for a while. */
+static void ail(struct scenario *s, struct host *h, uint64_t ms)
+{
+    s->well_ms[h->index] = s->w->now + ms;
+    switch (rng_below(s->rng, 4)) {
+    case 0:
+        h->mute = true;
+        s->w->total.half_links++;
+        break;
+    case 1:
+        h->deaf = true;
+        s->w->total.half_links++;
+        break;
+    case 2:
+        h->commit_max_ms = 50 + (uint32_t)rng_below(s->rng, 1500);
+        break;
+    default:
+        engine_store_fill(h->engine, 900);
+        s->w->total.read_onlys++;
+        break;
+    }
+}
+
+static void well(struct scenario *s, struct host *h)
+{
+    s->well_ms[h->index] = 0;
+    h->mute = h->deaf = false;
+    h->commit_max_ms = 20;
+    if (h->engine)
+        engine_store_fill(h->engine, 100);
+}
+
+static bool on_other_disks(const struct scenario *s, const struct host *h, const struct record_key *key)
+{
+    uint32_t copies = 0;
+    struct record r;
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        copies += &s->w->hosts[i] != h && !s->w->hosts[i].gone && disk_find(&s->w->hosts[i], key, &r);
+    return copies >= 2;
+}
+
+/* Bits flip: what a checksum finds out when the daemon starts next is as good as not there. */
+static void lose_records(struct scenario *s, struct host *h)
+{
+    struct value *v, *next;
+    HASH_ITER (hh, h->disk, v, next) {
+        const struct record_key key = v->key;
+        if (rng_below(s->rng, 20) == 0 && on_other_disks(s, h, &key))
+            host_lose_record(s->w, h, &key);
+    }
+}
+
+/* Down, and back with less than it had; or never. */
+static void lose(struct scenario *s, struct host *h)
+{
+    uint64_t what = rng_below(s->rng, 3);
+    if (s->w->host_count < 4 || s->lost > s->w->host_count / 10)
+        return;
+    s->lost++;
+    if (rng_below(s->rng, 2))
+        host_kill_daemon(s->w, h);
+    else
+        host_cut_power(s->w, h);
+    s->back_ms[h->index] = s->w->now + 500 + rng_below(s->rng, 20000);
+    if (what == 0) {
+        check_records_lost(s->check, h);
+        lose_records(s, h);
+    } else if (what == 1 || h->index < 2) {
+        check_disk_lost(s->check, h);
+        host_lose_records(s->w, h);
+    } else {
+        check_disk_lost(s->check, h);
+        host_cut_power(s->w, h);
+        h->gone = true;
+        s->w->total.lost_hosts++;
+    }
+}
+
+static void node_stop(struct scenario *s, struct host *h)
+{
+    struct command c = {.kind = COMMAND_NODE_STOP};
+    s->w->total.node_stops++;
+    command(s, h, &c);
+}
+
 static void stroke(struct scenario *s)
 {
     struct host *h = running_host(s);
     if (!h)
         return;
     uint64_t *back = &s->back_ms[h->index];
-    switch (rng_below(s->rng, 24)) {
+    switch (rng_below(s->rng, 32)) {
     case 0:
     case 1:
     case 2:
@@ -280,6 +372,28 @@ static void stroke(struct scenario *s)
         s->w->loss_permille = (uint32_t)rng_below(s->rng, 150);
         s->w->delay_max_ms = 2 + (uint32_t)rng_below(s->rng, 30);
         break;
+    case 11:
+    case 12:
+        h->paused_until_ms = s->w->now + 300 + rng_below(s->rng, rng_below(s->rng, 2) ? 3000 : 40000);
+        if (h->paused_until_ms > s->peace_ms)
+            h->paused_until_ms = s->peace_ms;
+        s->w->total.pauses++;
+        world_note(s->w, "host %u: stands still", h->index);
+        break;
+    case 13:
+    case 14:
+        ail(s, h, 500 + rng_below(s->rng, 15000));
+        break;
+    case 15:
+        h->skew_ms = (int64_t)rng_below(s->rng, 40001) - 20000;
+        s->w->total.clock_steps++;
+        break;
+    case 16:
+        node_stop(s, h);
+        break;
+    case 17:
+        lose(s, h);
+        break;
     default:
         break; /* most of the time nothing happens */
     }
@@ -301,7 +415,7 @@ static void hosts_gone(struct scenario *s)
 static void chaos(struct scenario *s)
 {
     struct world *w = s->w;
-    uint64_t end = w->now + s->cfg->chaos_ms;
+    uint64_t end = s->peace_ms = w->now + s->cfg->chaos_ms;
     uint64_t deploys = (uint64_t)s->cfg->apps * TICK_MS;
     uint64_t owed = 0;
     w->loss_permille = 20;
@@ -318,10 +432,13 @@ static void chaos(struct scenario *s)
             deploy(s, app_make(s));
         if (rng_below(s->rng, 3) == 0)
             command_by_chance(s);
-        if (rng_below(s->rng, 100) < 15 + s->cfg->hosts / 2)
+        if (rng_below(s->rng, 100) < 20 + s->cfg->hosts * 2 / 3)
             stroke(s);
         if (s->heal_ms && w->now >= s->heal_ms)
             heal(s);
+        for (uint32_t i = 0; i < w->host_count; i++)
+            if (s->well_ms[i] && w->now >= s->well_ms[i])
+                well(s, &w->hosts[i]);
         hosts_gone(s);
         hosts_back(s);
     }
@@ -340,6 +457,7 @@ static void peace(struct scenario *s)
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = &w->hosts[i];
         h->disk_fails_until_ms = 0;
+        well(s, h);
         s->back_ms[i] = 0;
         if (!h->engine && !h->gone)
             host_start(w, h);

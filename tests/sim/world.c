@@ -8,7 +8,7 @@ enum {
     WALL_START_MS = 1700000000,
     CALL_REFUSED_MS = 5,
     COMMIT_MIN_MS = 1,
-    COMMIT_MAX_MS = 20,
+    COMMIT_MAX_MS = 20, /* of a disk that is well */
     SPIN_STEPS = 20000,
     EFFECT_SLOTS = EFFECTS_SIZE
 };
@@ -170,6 +170,7 @@ struct host *world_add_host(struct world *w, const struct engine_config *cfg)
     h->cfg.address_count = 1;
     h->skew_ms = (int64_t)rng_below(&w->rng, 2001) - 1000;
     h->writes_end = &h->writes;
+    h->commit_max_ms = COMMIT_MAX_MS;
     return h;
 }
 
@@ -187,9 +188,19 @@ struct host *host_at(struct world *w, const struct address *a)
     return i < w->host_count && address_equal(a, &w->hosts[i].address) ? &w->hosts[i] : NULL;
 }
 
+bool host_reaches(const struct host *from, const struct host *to)
+{
+    return from->powered && to->powered && from->side == to->side && !from->mute && !to->deaf;
+}
+
 bool hosts_talk(const struct host *a, const struct host *b)
 {
-    return a->powered && b->powered && a->side == b->side;
+    return host_reaches(a, b) && host_reaches(b, a);
+}
+
+bool host_runs(const struct world *w, const struct host *h)
+{
+    return h->engine && h->paused_until_ms <= w->now;
 }
 
 static uint64_t wall(const struct world *w, const struct host *h)
@@ -223,6 +234,7 @@ static void daemon_free(struct world *w, struct host *h)
         world_fail(w, "host %u: an engine that ended holds %zu bytes", h->index, h->mem.used_bytes);
     h->life++;
     h->timer_ms = 0;
+    h->paused_until_ms = 0;
 }
 
 static void writes_drop(struct world *w, struct host *h)
@@ -269,9 +281,20 @@ void host_cut_power(struct world *w, struct host *h)
     h->powered = false;
 }
 
+/* Before all else a daemon looks at what runs, and at what has ended. */
 static void found(struct world *w, struct host *h)
 {
-    for (struct guest *g = h->guests; g && h->engine; g = g->next) {
+    size_t count = 0;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        count++;
+    struct unit_id *runs = calloc(count + 1, sizeof *runs);
+    CHECK(runs);
+    count = 0;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        runs[count++] = g->run;
+    for (size_t i = 0; i < count; i++) {
+        const struct guest *g = guest_find(h, &runs[i]);
+        CHECK(g); /* only its own end is told, and only that is forgotten */
         struct event ev = {
             .kind = g->state == GUEST_ENDED ? EVENT_UNIT_ENDED : EVENT_UNIT_FOUND,
             .unit = g->run,
@@ -280,41 +303,9 @@ static void found(struct world *w, struct host *h)
             .end = g->end,
         };
         ev.end.text = g->end_text;
-        effects_reset(&w->fx);
-        ev.mono_ms = w->now;
-        ev.wall_ms = wall(w, h);
-        /* What these steps want done comes after the list has been gone through. */
-        engine_step(h->engine, &ev, &w->fx);
-        for (size_t i = 0; i < w->fx.count; i++)
-            if (w->fx.v[i].kind == EFFECT_UNIT_FORGET)
-                g->stopping = true; /* marked: removed below */
-            else if (w->fx.v[i].kind == EFFECT_WRITE) {
-                struct write *x = calloc(1, sizeof *x);
-                CHECK(x);
-                x->seq = w->fx.v[i].seq;
-                x->key = w->fx.v[i].key;
-                x->len = w->fx.v[i].bytes.len;
-                x->bytes = malloc(x->len + 1);
-                CHECK(x->bytes);
-                memcpy(x->bytes, w->fx.v[i].bytes.p, x->len);
-                *h->writes_end = x;
-                h->writes_end = &x->next;
-            }
+        host_step(w, h, &ev);
     }
-    struct guest **at = &h->guests;
-    while (*at) {
-        struct guest *g = *at;
-        if (g->state == GUEST_ENDED && g->stopping) {
-            *at = g->next;
-            free(g);
-        } else {
-            at = &g->next;
-        }
-    }
-    if (h->writes && !h->committing) {
-        h->committing = true;
-        world_later(w, COMMIT_MIN_MS, NODE_COMMIT, h, NULL, 0);
-    }
+    free(runs);
 }
 
 void host_start(struct world *w, struct host *h)
@@ -323,6 +314,7 @@ void host_start(struct world *w, struct host *h)
         return;
     h->powered = true;
     h->quit = false;
+    h->paused_until_ms = 0;
     uint64_t at = wall(w, h);
     h->boot = h->boot + 1 > at ? h->boot + 1 : at;
     h->cfg.boot = h->boot;
@@ -363,7 +355,7 @@ static void send_datagram(struct world *w, struct host *from, const struct effec
     w->total.datagrams++;
     if (f->bytes.len > PACKET_SIZE_MAX)
         world_fail(w, "host %u: a datagram of %zu bytes", from->index, f->bytes.len);
-    if (!to || !hosts_talk(from, to) || world_chance(&w->net_rng, w->loss_permille)) {
+    if (!to || !host_reaches(from, to) || world_chance(&w->net_rng, w->loss_permille)) {
         w->total.lost++;
         return;
     }
@@ -437,20 +429,20 @@ static void send_answer(struct world *w, struct host *from, const struct effect 
     n->life = UINT32_MAX;
 }
 
+static const struct pending_call *call_find(const struct world *w, uint64_t id)
+{
+    const struct pending_call *p = w->calls;
+    while (p && p->id != id)
+        p = p->next;
+    return p;
+}
+
 static void call_ended(struct world *w, const struct event_node *n)
 {
     struct pending_call c;
-    if (n->kind == NODE_ANSWER && !hosts_talk(&w->hosts[n->host], &w->hosts[n->host]))
-        return;
-    struct host *callee = &w->hosts[n->host];
-    if (n->kind == NODE_ANSWER) {
-        /* Lost on the way: the time limit brings the end. */
-        const struct pending_call *p = w->calls;
-        while (p && p->id != n->id)
-            p = p->next;
-        if (!p || !hosts_talk(callee, &w->hosts[p->caller]))
-            return;
-    }
+    const struct pending_call *p = call_find(w, n->id);
+    if (!p || (n->kind == NODE_ANSWER && !hosts_talk(&w->hosts[n->host], &w->hosts[p->caller])))
+        return; /* lost on the way: the time limit brings the end */
     if (!call_take(w, n->id, &c))
         return;
     struct host *caller = &w->hosts[c.caller];
@@ -482,8 +474,15 @@ static void write_queue(struct world *w, struct host *h, const struct effect *f)
     h->writes_end = &x->next;
     if (!h->committing) {
         h->committing = true;
-        world_later(w, rng_between(&w->net_rng, COMMIT_MIN_MS, COMMIT_MAX_MS), NODE_COMMIT, h, NULL, 0);
+        world_later(w, rng_between(&w->net_rng, COMMIT_MIN_MS, h->commit_max_ms), NODE_COMMIT, h, NULL, 0);
     }
+}
+
+static void value_free(struct host *h, struct value *v)
+{
+    HASH_DEL(h->disk, v);
+    free(v->bytes);
+    free(v);
 }
 
 static struct value *value_find(const struct host *h, const struct record_key *key)
@@ -497,11 +496,8 @@ static void value_set(struct host *h, struct write *x)
 {
     struct value *v = value_find(h, &x->key);
     if (!x->bytes) {
-        if (v) {
-            HASH_DEL(h->disk, v);
-            free(v->bytes);
-            free(v);
-        }
+        if (v)
+            value_free(h, v);
         return;
     }
     if (!v) {
@@ -534,6 +530,25 @@ static void commit(struct world *w, struct host *h)
     h->writes_end = &h->writes;
     struct event ev = {.kind = EVENT_WRITTEN, .seq = seq, .err = fails ? ERR_DISK_FULL : ERR_OK};
     host_step(w, h, &ev);
+}
+
+void host_lose_records(struct world *w, struct host *h)
+{
+    struct value *v, *next;
+    CHECK(!h->engine);
+    world_note(w, "host %u: its store is lost", h->index);
+    HASH_ITER (hh, h->disk, v, next)
+        value_free(h, v);
+    w->total.lost_stores++;
+}
+
+void host_lose_record(struct world *w, struct host *h, const struct record_key *key)
+{
+    struct value *v = value_find(h, key);
+    CHECK(!h->engine);
+    if (v)
+        value_free(h, v);
+    w->total.lost_records += v != NULL;
 }
 
 bool disk_find(const struct host *h, const struct record_key *key, struct record *out)
@@ -663,6 +678,29 @@ void host_step(struct world *w, struct host *h, struct event *ev)
     }
 }
 
+/* Whose daemon hears of it? */
+static struct host *hearer(struct world *w, const struct event_node *n)
+{
+    const struct pending_call *p =
+        n->kind == NODE_ANSWER || n->kind == NODE_CALL_TIMEOUT ? call_find(w, n->id) : NULL;
+    return &w->hosts[p ? p->caller : n->host];
+}
+
+/* A daemon that stands still hears of it afterwards; a guest's deadline is its shim's. True: so it is. */
+static bool put_off(struct world *w, struct event_node *n)
+{
+    const struct host *h = hearer(w, n);
+    if (h->paused_until_ms <= w->now || n->kind == NODE_GUEST_DEADLINE)
+        return false;
+    if (n->kind == NODE_TIMER && (n->at != h->timer_ms || n->life != h->life))
+        return false; /* no longer wanted */
+    if (n->kind == NODE_TIMER)
+        w->hosts[n->host].timer_ms = h->paused_until_ms;
+    n->at = h->paused_until_ms;
+    heap_push(w, n);
+    return true;
+}
+
 static void event_do(struct world *w, struct event_node *n)
 {
     struct host *h = &w->hosts[n->host];
@@ -681,7 +719,7 @@ static void event_do(struct world *w, struct event_node *n)
         host_step(w, h, &ev);
         break;
     case NODE_DATAGRAM:
-        if (!hosts_talk(&w->hosts[n->from], h))
+        if (!host_reaches(&w->hosts[n->from], h))
             return;
         ev.kind = EVENT_DATAGRAM;
         ev.address = w->hosts[n->from].address;
@@ -752,6 +790,8 @@ void world_run_until(struct world *w, uint64_t ms)
     while (w->heap_count > 0 && w->heap[0]->at <= ms && !w->failed) {
         struct event_node *n = heap_pop(w);
         w->now = n->at;
+        if (put_off(w, n))
+            continue;
         event_do(w, n);
         node_free(w, n);
     }
@@ -767,11 +807,8 @@ void world_free(struct world *w)
         writes_drop(w, h);
         guests_free(h);
         struct value *v, *v_next;
-        HASH_ITER (hh, h->disk, v, v_next) {
-            HASH_DEL(h->disk, v);
-            free(v->bytes);
-            free(v);
-        }
+        HASH_ITER (hh, h->disk, v, v_next)
+            value_free(h, v);
         struct held *im, *im_next;
         HASH_ITER (hh, h->images, im, im_next) {
             HASH_DEL(h->images, im);

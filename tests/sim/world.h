@@ -70,6 +70,9 @@ struct host {
     bool gone;             /* for good: left, or lost */
     bool quit;             /* the daemon ended by itself */
     uint32_t side;         /* of a partition; equal sides talk */
+    bool mute, deaf;       /* nothing that it sends arrives; nothing arrives at it */
+    uint64_t paused_until_ms; /* its daemon stands still; what comes waits */
+    uint32_t commit_max_ms;   /* its disk takes up to so long to make writes durable */
     uint64_t timer_ms;
     struct value *disk;
     struct write *writes, **writes_end;
@@ -83,6 +86,7 @@ struct host {
 struct totals {
     uint64_t events, datagrams, lost, duplicated, replayed, corrupted, calls;
     uint64_t daemon_crashes, power_cuts, lost_writes, failed_writes, partitions, disk_faults, aways, leaves;
+    uint64_t pauses, half_links, clock_steps, node_stops, lost_stores, lost_records, lost_hosts, blackouts, read_onlys;
     uint64_t commands, acknowledged, refused_commands, starts, stops, exits, fetches, fetch_failures;
     uint64_t takeovers, offers_refused, surrogates, overtaken, restarts, refutations, deaths, handovers;
     uint64_t merged, syncs;
@@ -135,10 +139,14 @@ void host_start(struct world *w, struct host *h); /* power it, and start its dae
 void host_kill_daemon(struct world *w, struct host *h); /* SIGKILL: guests go on */
 void host_cut_power(struct world *w, struct host *h);   /* unsynced writes and guests are lost */
 void host_step(struct world *w, struct host *h, struct event *ev);
+void host_lose_records(struct world *w, struct host *h); /* its store is set aside; identity, boot and images stay */
+void host_lose_record(struct world *w, struct host *h, const struct record_key *key);
 void host_give_image(struct world *w, struct host *h, const struct hash *image, uint64_t size);
 bool host_has_image(const struct host *h, const struct hash *image);
 struct host *world_host_of(struct world *w, node_id node);
-bool hosts_talk(const struct host *a, const struct host *b);
+bool hosts_talk(const struct host *a, const struct host *b); /* both ways: streams need that */
+bool host_reaches(const struct host *from, const struct host *to);
+bool host_runs(const struct world *w, const struct host *h); /* its daemon does, and isn't paused */
 /* The record on the disk that a power cut would leave. False: none. */
 bool disk_find(const struct host *h, const struct record_key *key, struct record *out);
 

@@ -423,6 +423,15 @@ void node_image_added(struct node *n, const struct hash *image, uint64_t size_by
     step(n, &ev);
 }
 
+void node_each_counter(struct node *n, void (*visit)(void *ctx, const char *name, uint64_t value),
+                       void *ctx)
+{
+    const struct engine_counters *e = engine_counters(n->engine);
+#define X(name) visit(ctx, #name, e->name);
+    COUNTER_LIST(X)
+#undef X
+}
+
 uint64_t node_events_last(const struct node *n)
 {
     return n->events_last;

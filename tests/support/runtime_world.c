@@ -39,6 +39,7 @@ static void set_pid(struct world_run *r, uint32_t pid)
 static void on_found(void *ctx, const struct unit_id *unit, uint32_t pid, enum target target)
 {
     struct world_run *r = world_run(ctx, unit);
+    ((struct world *)ctx)->news++;
     r->found++;
     r->target = target;
     set_pid(r, pid);
@@ -47,6 +48,7 @@ static void on_found(void *ctx, const struct unit_id *unit, uint32_t pid, enum t
 static void on_started(void *ctx, const struct unit_id *unit, uint32_t pid, enum target target)
 {
     struct world_run *r = world_run(ctx, unit);
+    ((struct world *)ctx)->news++;
     r->started++;
     r->target = target;
     set_pid(r, pid);
@@ -55,6 +57,7 @@ static void on_started(void *ctx, const struct unit_id *unit, uint32_t pid, enum
 static void on_ended(void *ctx, const struct unit_id *unit, const struct unit_end *end)
 {
     struct world_run *r = world_run(ctx, unit);
+    ((struct world *)ctx)->news++;
     r->ended++;
     r->end = *end;
     snprintf(r->text, sizeof r->text, "%s", end->text);
@@ -65,6 +68,7 @@ static void on_host(void *ctx, const struct host_facts *facts, const char *text)
 {
     struct world *w = ctx;
     w->host_told++;
+    w->news++;
     w->host = *facts;
     snprintf(w->host_text, sizeof w->host_text, "%s", text);
 }
@@ -72,6 +76,7 @@ static void on_host(void *ctx, const struct host_facts *facts, const char *text)
 static void on_priv_lost(void *ctx)
 {
     ((struct world *)ctx)->priv_lost++;
+    ((struct world *)ctx)->news++;
 }
 
 static void on_gone(void *ctx)
@@ -149,6 +154,10 @@ static void on_timeout(uv_timer_t *t)
 void world_step(struct world *w)
 {
     static uv_timer_t limit;
+    unsigned before = w->news;
+    (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    if (w->news != before)
+        return;
     assert_int_equal(uv_timer_init(&w->loop, &limit), 0);
     (void)uv_timer_start(&limit, on_timeout, SCRATCH_WAIT_MS, 0);
     (void)uv_run(&w->loop, UV_RUN_ONCE);
@@ -209,13 +218,13 @@ const char *world_console(struct world *w, const struct world_run *r)
 
 static void on_more(void *ctx)
 {
-    (void)ctx; /* the loop has turned: that is all */
+    ((struct world *)ctx)->news++;
 }
 
 void world_console_has(struct world *w, struct world_run *r, const char *text)
 {
     struct console_watch *watch;
-    assert_int_equal(runtime_console_watch(w->rt, &r->id, on_more, NULL, &watch), ERR_OK);
+    assert_int_equal(runtime_console_watch(w->rt, &r->id, on_more, w, &watch), ERR_OK);
     while (strstr(world_console(w, r), text) == NULL)
         world_step(w);
     runtime_console_unwatch(&watch);

@@ -24,7 +24,7 @@ struct world {
     struct runtime *rt;
     struct runtime_config cfg;
     struct world_run runs[WORLD_RUNS];
-    unsigned run_count, priv_lost, host_told, gone;
+    unsigned run_count, priv_lost, host_told, gone, news;
     struct host_facts host;
     char host_text[4096];
 };

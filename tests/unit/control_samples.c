@@ -165,6 +165,10 @@ static struct control_message answer(int i)
         TEXT(m.event.event, "unit.ended");
         TEXT(m.event.fields, "app=web slot=1");
         break;
+    case CONTROL_COUNTER:
+        TEXT(m.counter.name, "packets_in");
+        m.counter.value = 99;
+        break;
     default:
         m = control_end(ERR_PARTIAL, "web deployed, but %d of %d nodes keep it", 1, 3);
         fill(m.end.app.b, sizeof m.end.app.b, 0x10);
@@ -176,5 +180,5 @@ static struct control_message answer(int i)
 
 struct control_message control_sample(int i)
 {
-    return i < CONTROL_EVENTS ? request(i) : answer(i - CONTROL_EVENTS);
+    return i < CONTROL_COUNTERS ? request(i) : answer(i - CONTROL_COUNTERS);
 }

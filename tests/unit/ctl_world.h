@@ -1,5 +1,5 @@
-/* For tests of the control socket: two nodes (tests/support/fake_node.h) in one loop, ant with a socket and bee without,
- * and meshctl, which is run as a program. */
+/* For tests of the control socket: two nodes (tests/support/fake_node.h) in one loop, ant with a
+ * socket and bee without, and meshctl, which is run as a program. */
 #ifndef UNIMESH_TESTS_UNIT_CTL_WORLD_H
 #define UNIMESH_TESTS_UNIT_CTL_WORLD_H
 
@@ -49,7 +49,8 @@ struct run {
     char *out, *err;
 };
 
-/* Run meshctl to its end. The arguments end with NULL. Returns the run, whose texts are good until the next one. */
+/* Run meshctl to its end. The arguments end with NULL. Returns the run, whose texts are good until
+ * the next one. */
 struct run *meshctl(const char *first, ...);
 /* Only start it; run_is_over says when it has ended; run_free afterwards. */
 void start_meshctl(struct run *r, const char *first, ...);

@@ -109,10 +109,10 @@ static void another_version_or_type_is_told_apart(void **state)
     struct control_message out;
     assert_int_equal(control_decode("\x92\x01\x01", 3, &out), ERR_OK);
     assert_int_equal(control_decode("\x92\x02\x01", 3, &out), ERR_UNSUPPORTED);
-    assert_int_equal(control_decode("\x92\x01\x0d", 3, &out), ERR_UNSUPPORTED);
+    assert_int_equal(control_decode("\x92\x01\x0e", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x00", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x3f", 3, &out), ERR_UNSUPPORTED);
-    assert_int_equal(control_decode("\x92\x01\x49", 3, &out), ERR_UNSUPPORTED);
+    assert_int_equal(control_decode("\x92\x01\x4a", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x04", 3, &out), ERR_INVALID); /* a field is missing */
     assert_int_equal(control_decode("\x90", 1, &out), ERR_INVALID);
     assert_int_equal(control_decode("", 0, &out), ERR_TRUNCATED);
@@ -200,11 +200,11 @@ static void bytes_stay_as_they_are(void **state)
            "02a3626565"
            "c420404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
            "01cd2328c3");
-    golden(CONTROL_EVENTS + CONTROL_END - CONTROL_ABOUT,
+    golden(CONTROL_COUNTERS + CONTROL_END - CONTROL_ABOUT,
            "0000003f96014819d926776562206465706c6f7965642c2062757420"
            "31206f662033206e6f646573206b656570206974c410101112131415161718191a1b1c1d1e1f03");
     golden(
-        CONTROL_EVENTS + CONTROL_UNIT - CONTROL_ABOUT,
+        CONTROL_COUNTERS + CONTROL_UNIT - CONTROL_ABOUT,
         "0000004cdc00140143c410101112131415161718191a1b1c1d1e1fa37765620207a3616e74c3060901030304"
         "ff0bcf0000018bcfe56800cd126730b465786974"
         "20313b20616761696e20696e20322073");

@@ -246,6 +246,16 @@ static void the_command_line_is_made_here(void **state)
     assert_string_equal(line, "<--mem=8>\n<-->\n<image>\n<--hello=two\\ words>\n<-v>\n");
 }
 
+/* Those that nobody told us about. */
+static void kill_all_shims(void)
+{
+    for (uint64_t i = 1; i < 20; i++) {
+        struct priv_request r = request(PRIV_KILL, i);
+        while (call(&r).err != ERR_OK) /* it may not listen yet */
+            r.id = ++t.ids;
+    }
+}
+
 /* ---- the other verbs ------------------------------------------------------------------------------ */
 
 static void only_what_has_ended_is_removed(void **state)
@@ -307,6 +317,29 @@ static void what_keeps_it_from_beginning_is_told(void **state)
     assert_string_equal(why, expected);
 }
 
+static void one_mesh_priv_a_run_folder(void **state)
+{
+    (void)state;
+    char why[256] = "", expected[SCRATCH_PATH * 2];
+    int fd;
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &fd, why, sizeof why), ERR_BUSY);
+    snprintf(expected, sizeof expected, "another node uses the run folder %s: give this one its own (--run)", t.run);
+    assert_string_equal(why, expected);
+    struct priv_answer a = start(1);
+    for (uint64_t i = 2; i < 20; i++) { /* left to do when its meshd is gone */
+        struct priv_request r = request(PRIV_START, i);
+        send_request(&r);
+    }
+    close(t.fd);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &t.fd, why, sizeof why), ERR_OK);
+    for (uint64_t i = 1; i < 20; i++) { /* all of it was done before the next one began */
+        char path[SCRATCH_PATH];
+        assert_true(scratch_exists(in_folder(path, i, "image")));
+    }
+    kill_all_shims();
+    assert_int_not_equal(a.pid, 0);
+}
+
 /* ---- the bytes ------------------------------------------------------------------------------------ */
 
 static size_t a_start_encoded(uint8_t *out, size_t size)
@@ -326,9 +359,9 @@ static size_t a_start_encoded(uint8_t *out, size_t size)
 static void a_start_has_these_bytes(void **state)
 {
     (void)state;
-    static const uint8_t golden[] = {0x9d, 1,    1, 0xcd, 1, 0x2c, 0xc4, 16, 1, 2, 0,    0, 0,   0,    0,   0, 0,   0,
-                                     0,    0,    0, 0,    0, 0,    5,    6,  3, 1, 0x20, 0xce, 0, 1, 0x11, 0x70, 0xc4, 2,
-                                     '/',  'q',  0xc4, 2, '/', 'i', 0x91, 0xa3, '-', '-', 'x'};
+    static const uint8_t golden[] = {
+        0x9d, 1, 1, 0xcd, 1, 0x2c, 0xc4, 16, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 6, 3, 1, 0x20,
+        0xce, 0, 1, 0x11, 0x70, 0xc4, 2, '/', 'q', 0xc4, 2, '/', 'i', 0x91, 0xa3, '-', '-', 'x'};
     uint8_t bytes[256];
     struct priv_request out;
     size_t len = a_start_encoded(bytes, sizeof bytes);
@@ -402,6 +435,7 @@ int main(void)
         TEST(a_shim_that_hangs_can_be_killed),
         TEST(garbage_is_answered_and_no_more),
         TEST(what_keeps_it_from_beginning_is_told),
+        TEST(one_mesh_priv_a_run_folder),
         cmocka_unit_test(a_start_has_these_bytes),
         cmocka_unit_test(cut_or_flipped_bytes_do_no_harm),
         cmocka_unit_test(an_answer_is_read_as_written),

@@ -2,9 +2,8 @@
 #define _GNU_SOURCE
 #include "node/runtime/runtime.h"
 
-#include "node/runtime/priv.h"
-#include "node/runtime/priv_protocol.h"
 #include "node/runtime/proc.h"
+#include "node/runtime/shim_protocol.h"
 #include "node/runtime/unit_name.h"
 #include "tests/support/runtime_world.h"
 
@@ -16,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -410,6 +409,56 @@ static void one_node_a_run_folder(void **state)
     world_tear_down(&other);
 }
 
+/* A meshd that starts one guest after the other, in a process of its own. */
+static _Noreturn void be_meshd(uint64_t from)
+{
+    static struct world child;
+    child = w;
+    if (uv_loop_init(&child.loop) != 0 || world_open(&child) != ERR_OK)
+        _exit(1);
+    for (uint64_t i = from; i < from + 3; i++)
+        (void)world_start(&child, i, TARGET_SPT, child.image, "sleep", (char *)NULL);
+    for (;;)
+        (void)uv_run(&child.loop, UV_RUN_DEFAULT);
+}
+
+static void meshd_may_be_killed_at_any_moment(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 15 };
+    uint32_t chance = 12345;
+    struct world_run *r[ROUNDS * 3];
+    uint32_t pid[ROUNDS * 3] = {0};
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        world_close(&w);
+        pid_t meshd = fork();
+        if (meshd == 0)
+            be_meshd(1 + 3 * (uint64_t)i);
+        chance = chance * 1664525 + 1013904223;
+        usleep((chance >> 16) % 25000); /* a moment, any */
+        kill(meshd, SIGKILL);
+        assert_int_equal(waitpid(meshd, NULL, 0), meshd);
+        assert_int_equal(world_open(&w), ERR_OK);
+        for (unsigned j = 0; j < 3 * i + 3; j++) {
+            const struct unit_id id = world_unit(j + 1);
+            r[j] = world_run(&w, &id);
+            if (pid[j] == 0)
+                pid[j] = r[j]->pid;
+            assert_int_equal(r[j]->pid, pid[j]);
+            assert_int_equal(r[j]->ended, 0); /* whatever was begun became a guest */
+        }
+    }
+    unsigned guests = 0;
+    for (unsigned j = 0; j < 3 * ROUNDS; j++) {
+        if (r[j]->found == 0)
+            continue; /* it had not come to that */
+        guests++;
+        runtime_stop(w.rt, &r[j]->id);
+        world_ended(&w, r[j]);
+    }
+    print_message("%u of %u guests were begun\n", guests, 3 * ROUNDS);
+}
+
 /* ---- mesh-priv -------------------------------------------------------------------------------------------- */
 
 static void a_dead_mesh_priv_is_started_again(void **state)
@@ -447,34 +496,36 @@ static void without_mesh_priv_starts_fail_at_once(void **state)
     world_ended(&w, r);
 }
 
-/* A start that was asked for by a meshd before us, and came late. */
+/* A start that came from elsewhere, behind our back: the folder is there, and the shim will be. */
 static void what_was_started_already_is_adopted(void **state)
 {
     (void)state;
-    static struct priv_request request;
-    static uint8_t bytes[PRIV_MESSAGE_MAX];
-    struct priv_answer a;
-    size_t len;
-    int fd;
-    char arg[] = "\xa5sleep";
-    assert_int_equal(priv_spawn(w.priv, w.run, w.shim, &fd, w.why, sizeof w.why), ERR_OK);
-    request = (struct priv_request){.verb = PRIV_START, .unit = world_unit(1), .target = TARGET_SPT, .memory_mib = 8,
-                                    .args_count = 1, .args = {(uint8_t *)arg, 6}};
-    strcpy(request.tender, w.tender);
-    strcpy(request.image, w.image);
-    assert_int_equal(priv_request_encode(&request, bytes, sizeof bytes, &len), ERR_OK);
-    assert_int_equal(send(fd, bytes, len, 0), len);
-    ssize_t n = recv(fd, bytes, sizeof bytes, 0);
-    assert_int_equal(priv_answer_decode(bytes, (size_t)n, &a), ERR_OK);
-    close(fd);
+    char path[SCRATCH_PATH], word;
+    int begin[2];
+    assert_int_equal(mkdir(folder(path, 1), 0700), 0);
+    assert_int_equal(pipe(begin), 0);
+    pid_t shim = fork();
+    if (shim == 0) {
+        close(begin[1]);
+        if (read(begin[0], &word, 1) >= 0 && chdir(path) == 0)
+            execl(w.shim, w.shim, "2", "0", "0", "/bin/sleep", "1000", (char *)NULL);
+        _exit(99);
+    }
     struct world_run *r = START(1, "exit=9");
+    world_started(&w, start_sleeper(2)); /* so that the answer to the first has come, too */
+    assert_int_equal(r->started + r->ended, 0);
+    close(begin[0]);
+    close(begin[1]);
     world_started(&w, r);
-    assert_int_equal(r->pid, a.pid);
+    assert_int_equal(shim_of(r), shim);
+    assert_int_equal(r->target, TARGET_SPT);
     r->started = 0;
     (void)START(1, "exit=9"); /* and we know it ourselves */
     world_started(&w, r);
-    assert_int_equal(r->pid, a.pid);
-    assert_int_equal(r->ended, 0);
+    runtime_stop(w.rt, &r->id);
+    world_ended(&w, r);
+    assert_int_equal(r->end.cause, END_STOPPED);
+    assert_int_equal(waitpid(shim, NULL, 0), shim);
 }
 
 /* ---- consoles ----------------------------------------------------------------------------------------------- */
@@ -512,7 +563,8 @@ static void a_console_is_followed(void **state)
     close(fd);
     while (!ended) {
         world_step(&w);
-        assert_int_equal(runtime_console_read(w.rt, &r->id, 4, text, sizeof text, &got, &skipped, &next, &ended), ERR_OK);
+        enum err err = runtime_console_read(w.rt, &r->id, 4, text, sizeof text, &got, &skipped, &next, &ended);
+        assert_int_equal(err, ERR_OK);
     }
     assert_true(seen.more > 0);
     assert_int_equal(got, 4);
@@ -597,6 +649,7 @@ int main(void)
         TEST(a_shim_that_does_not_answer_is_ended),
         TEST(guests_of_another_node_are_stopped_first),
         TEST(one_node_a_run_folder),
+        TEST(meshd_may_be_killed_at_any_moment),
         TEST(a_dead_mesh_priv_is_started_again),
         TEST(without_mesh_priv_starts_fail_at_once),
         TEST(what_was_started_already_is_adopted),

@@ -279,6 +279,65 @@ static void who_is_accused_refutes_above_what_was_said(void **state)
     alone_free(&a);
 }
 
+static void our_ill_health_does_not_outweigh_what_others_say(void **state)
+{
+    (void)state;
+    const struct swim_config cfg = swim_config_default();
+    struct alone a;
+    alone_init(&a, 4, &cfg);
+    struct accusation of_us = {.kind = ACCUSE_SUSPECT,
+                               .subject = a.self.crypto.node,
+                               .incarnation = BOOT,
+                               .accuser = id_of(&a, 0)};
+    for (int i = 0; i < 4; i++)
+        swim_on_accusation(a.swim, &of_us, 10, &a.fx);
+    assert_int_equal(swim_health(a.swim), 4);
+    for (uint32_t accuser = 1; accuser < 4; accuser++)
+        say(&a, accuser, ACCUSE_SUSPECT, 0, BOOT, 1000);
+    say(&a, 1, ACCUSE_DEAD, 0, BOOT, 1010);
+    uint64_t least = cfg.suspicion_mult * cfg.probe_interval_ms;
+    uint64_t dead = run(&a, 1010, 60000, id_of(&a, 0));
+    assert_in_range(dead, 1000 + least, 1000 + least + 10);
+    alone_free(&a);
+}
+
+static void a_probe_does_not_accuse_who_has_spoken_since_it_began(void **state)
+{
+    (void)state;
+    const struct swim_config cfg = swim_config_default();
+    struct alone a;
+    struct swim_effects out = {0};
+    alone_init(&a, 1, &cfg);
+    swim_tick(a.swim, 100, &out); /* a ping, into the old life */
+    assert_non_null(effect_of(&out, SWIM_SEND_PING));
+    struct swim_record r = record_of(&a.others[0], BOOT + 100);
+    assert_int_equal(swim_member(a.swim, &r, 300, &out), ERR_OK);
+    swim_tick(a.swim, swim_deadline_ms(a.swim), &out); /* the others are asked */
+    swim_tick(a.swim, swim_deadline_ms(a.swim), &out); /* the round ends */
+    assert_int_equal(state_of(&a, 0), MEMBER_ALIVE);
+    alone_free(&a);
+}
+
+static void a_suspicion_is_checked_at_once_by_who_hears_it(void **state)
+{
+    (void)state;
+    const struct swim_config cfg = swim_config_default();
+    struct alone a;
+    uint8_t bytes[1024];
+    struct pack k;
+    alone_init(&a, 4, &cfg);
+    a.fx.count = 0;
+    say(&a, 1, ACCUSE_SUSPECT, 0, BOOT, 50); /* before the first round */
+    const struct swim_effect *ping = effect_of(&a.fx, SWIM_SEND_PING);
+    assert_non_null(ping);
+    assert_int_equal(ping->to, id_of(&a, 0));
+    run(&a, 60, 60 + 2 * cfg.probe_timeout_ms, id_of(&a, 0));
+    pack_init(&k, bytes, sizeof bytes);
+    /* The subject hears the first accusation; then come those due for telling: theirs, and ours. */
+    assert_int_equal(swim_piggyback(a.swim, id_of(&a, 0), &k, sizeof bytes), 3);
+    alone_free(&a);
+}
+
 static void accusations_of_or_by_strangers_are_ignored(void **state)
 {
     (void)state;
@@ -774,6 +833,9 @@ int main(void)
         cmocka_unit_test(a_ping_is_answered_and_one_for_another_passed_on),
         cmocka_unit_test(suspect_is_refuted_by_higher_incarnation),
         cmocka_unit_test(who_is_accused_refutes_above_what_was_said),
+        cmocka_unit_test(our_ill_health_does_not_outweigh_what_others_say),
+        cmocka_unit_test(a_probe_does_not_accuse_who_has_spoken_since_it_began),
+        cmocka_unit_test(a_suspicion_is_checked_at_once_by_who_hears_it),
         cmocka_unit_test(accusations_of_or_by_strangers_are_ignored),
         cmocka_unit_test(nobody_dies_of_another_s_word_at_once),
         cmocka_unit_test(independent_confirmations_shorten_the_wait),
