@@ -1,8 +1,7 @@
 #include "placement/placement.h"
 
+#include "store/base/bytes.h"
 #include "store/base/rng.h"
-
-#include <string.h>
 
 enum { SCORE_SHIFT = 24 }; /* 64 · 2^32 · 2^24 is below 2^63 */
 
@@ -24,10 +23,8 @@ uint64_t placement_score(uint64_t key, node_id node, uint32_t weight)
 
 uint64_t placement_notary_score(const struct uid *app, node_id node)
 {
-    uint64_t high, low;
-    memcpy(&high, app->b, 8);
-    memcpy(&low, app->b + 8, 8);
-    return mix64(mix64(high ^ UINT64_C(0x6e6f74617279)) ^ mix64(low) ^ mix64(node));
+    uint64_t first = bytes_get64(app->b), second = bytes_get64(app->b + 8);
+    return mix64(mix64(first ^ UINT64_C(0x6e6f74617279)) ^ mix64(second) ^ mix64(node));
 }
 
 static bool earlier(const struct candidate *a, const struct candidate *b)
