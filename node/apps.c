@@ -341,7 +341,7 @@ void apps_refresh(struct engine *e)
             if (had && strcmp(name, a->name) != 0)
                 name_resolve(e, name);
             name_resolve(e, a->name);
-            planner_copies_soon(e);
+            copies_soon(e);
         }
         planner_app(e, a);
         if (a->ours || was_ours)
@@ -392,7 +392,7 @@ static void app_visit(struct engine *e, const struct app *a, app_view_fn *visit,
         .replicas = a->replicas,
         .wanted = a->wanted,
         .shadowed = a->shadowed,
-        .copies = planner_copies(e, a),
+        .copies = copies_count(e, a),
     };
     if (app_spec(e, a, &v.spec))
         return;

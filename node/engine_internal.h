@@ -155,6 +155,18 @@ struct app {
     UT_hash_handle hh;
 };
 
+/* Our place among the app's notaries, 0 the first; NOTARIES or more: none of them. */
+uint32_t planner_notary_rank(const struct engine *e, struct app *a);
+
+/* ---- copies.c ----------------------------------------------------------------------------------- */
+
+/* Live nodes that hold all the app's images. */
+uint32_t copies_count(const struct engine *e, const struct app *a);
+/* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
+node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
+void copies_soon(struct engine *e); /* some may be missing */
+void copies_tick(struct engine *e);
+
 /* ---- units.c ------------------------------------------------------------------------------------ */
 
 enum run_state { RUN_NONE, RUN_STARTING, RUN_UP, RUN_STOPPING, RUN_ENDED /* until its end is on disk */ };
@@ -476,17 +488,12 @@ uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
 bool planner_minority(const struct engine *e);
 void planner_on_membership(struct engine *e); /* whatever changed there */
-void planner_copies_soon(struct engine *e);   /* copies of images may be missing */
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
 /* A claim of ours is on disk: the app's notaries hear of it at once, before one of them offers the slot elsewhere. */
 void planner_tell_notaries(struct engine *e, const struct app *a, uint32_t slot);
 /* Why nobody carries the slot, for people. */
 void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size);
-/* Live nodes that hold all the app's images. */
-uint32_t planner_copies(const struct engine *e, const struct app *a);
-/* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
-node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
 
 /* ---- units.c ------------------------------------------------------------------------------------ */
 

@@ -166,7 +166,7 @@ void peers_on_node_record(struct engine *e, const struct entry *entry, enum orig
         peers_run_swim(e, &out);
     if (room) {
         planner_room(e);
-        planner_copies_soon(e);
+        copies_soon(e);
     }
 }
 

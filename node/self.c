@@ -192,7 +192,7 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
         publish(e);
         apps_refresh(e);
         hand_over(e);
-        planner_copies_soon(e);
+        copies_soon(e);
         break;
     }
     units_dirty(e);
@@ -205,7 +205,7 @@ static bool only_copies_here(struct engine *e)
         return false;
     for (const struct app *a = e->apps; a; a = a->hh.next) {
         struct spec_body spec;
-        if (!a->has_spec || a->deleted || planner_copies(e, a) > 0 || app_spec(e, a, &spec))
+        if (!a->has_spec || a->deleted || copies_count(e, a) > 0 || app_spec(e, a, &spec))
             continue;
         for (uint32_t i = 0; i < spec.image_count; i++)
             if (engine_has_image(e, &spec.images[i].image))
