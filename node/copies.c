@@ -1,5 +1,5 @@
-/* Copies of apps: which live nodes hold all of an app's images, who should hold them next, and the pass by which its first
- * notary has copies made again that a death took.
+/* Copies of apps: which live nodes hold all of an app's images, who should hold them next, and the pass by which its
+ * first notary has copies made again that a death took.
  *
  * Owns in struct engine: copies_next_ms. */
 #include "node/engine_internal.h"

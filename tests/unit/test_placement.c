@@ -1,4 +1,5 @@
-/* placement/: the same answer everywhere, shares by weight, and no more moves than there must be. */
+/* placement/: the same answer everywhere, shares by weight, and no more moves than there must be.
+ */
 #include "placement/placement.h"
 
 #include "store/base/rng.h"
@@ -42,7 +43,8 @@ static void scores_are_the_bits_that_they_were(void **state)
     assert_int_equal(placement_score(placement_key("web"), 42, 1024), UINT64_C(0x0000040ebebf8000));
     assert_int_equal(placement_score(placement_key("web"), 42, 0), UINT64_MAX);
     assert_int_equal(placement_notary_score(&app, 42), UINT64_C(0x4b944583a3b522ab));
-    assert_int_equal(placement_neg_log2(UINT64_C(0x123456789abcdef0)), UINT64_C(0x00000003d053f6d3));
+    assert_int_equal(placement_neg_log2(UINT64_C(0x123456789abcdef0)),
+                     UINT64_C(0x00000003d053f6d3));
 }
 
 static void make(struct candidate v[static NODES], size_t *n, uint32_t without)
@@ -74,7 +76,8 @@ static void shares_are_as_the_weights(void **state)
     }
 }
 
-/* A ranking of all is the ranking of some with the others put in: so a death moves its own, and a join takes for itself. */
+/* A ranking of all is the ranking of some with the others put in: so a death moves its own, and a
+ * join takes for itself. */
 static void who_goes_moves_only_what_it_had(void **state)
 {
     (void)state;
@@ -111,12 +114,14 @@ static void a_ranking_does_not_depend_on_the_order_given(void **state)
 static void the_least_used_of_the_first_four_is_taken(void **state)
 {
     (void)state;
-    struct candidate v[6] = {{.capacity_mib = 1000, .used_mib = 500}, {.capacity_mib = 2000, .used_mib = 900},
-                             {.capacity_mib = 500, .used_mib = 300},  {.capacity_mib = 4000, .used_mib = 1800},
-                             {.capacity_mib = 1000, .used_mib = 0},   {.capacity_mib = 1000, .used_mib = 0}};
+    struct candidate v[6] = {
+        {.capacity_mib = 1000, .used_mib = 500}, {.capacity_mib = 2000, .used_mib = 900},
+        {.capacity_mib = 500, .used_mib = 300},  {.capacity_mib = 4000, .used_mib = 1800},
+        {.capacity_mib = 1000, .used_mib = 0},   {.capacity_mib = 1000, .used_mib = 0}};
     assert_int_equal(placement_choose(v, 0), SIZE_MAX);
     assert_int_equal(placement_choose(v, 1), 0);
-    assert_int_equal(placement_choose(v, 6), 1); /* 45 %, as the fourth is: the earlier; the fifth is too far */
+    assert_int_equal(placement_choose(v, 6),
+                     1); /* 45 %, as the fourth is: the earlier; the fifth is too far */
     v[0] = (struct candidate){.capacity_mib = UINT32_MAX, .used_mib = UINT32_MAX - 1};
     v[1] = (struct candidate){.capacity_mib = UINT32_MAX - 1, .used_mib = UINT32_MAX - 2};
     assert_int_equal(placement_choose(v, 2), 1); /* exactly, though their shares differ by 2^-64 */
@@ -145,7 +150,8 @@ static void what_an_app_asks_of_a_host_is_checked_and_named(void **state)
     node.targets = 1u << TARGET_SPT;
     assert_int_equal(placement_fits(&spec, &node, &t, why, sizeof why), ERR_UNSUPPORTED);
     assert_non_null(strstr(why, "hvt, virtio"));
-    assert_true(placement_reserve_mib(&spec, TARGET_VIRTIO) > placement_reserve_mib(&spec, TARGET_SPT));
+    assert_true(placement_reserve_mib(&spec, TARGET_VIRTIO) >
+                placement_reserve_mib(&spec, TARGET_SPT));
     assert_true(placement_reserve_mib(&spec, TARGET_SPT) > spec.memory_mib);
 }
 
