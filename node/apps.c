@@ -172,6 +172,7 @@ static struct slot_claim slot_claim_of(const struct entry *entry, const struct u
         .surrogate = u->surrogate,
         .released = u->released != 0,
         .state = u->state,
+        .boot = u->boot,
         .spec = u->spec,
     };
 }
@@ -340,7 +341,7 @@ void apps_refresh(struct engine *e)
             if (had && strcmp(name, a->name) != 0)
                 name_resolve(e, name);
             name_resolve(e, a->name);
-            planner_copies_soon(e);
+            copies_soon(e);
         }
         planner_app(e, a);
         if (a->ours || was_ours)
@@ -360,7 +361,7 @@ const struct slot_claim *slot_holder(const struct engine *e, const struct app *a
     struct slot *s = &a->slots[slot];
     if (s->real.owner && !s->real.released && (owner_live(e, &s->real) || slot_at_rest(a, &s->real)))
         return &s->real;
-    if (planner_minority(e) && s->surrogate.owner && owner_live(e, &s->surrogate))
+    if (side_minority(e) && s->surrogate.owner && owner_live(e, &s->surrogate))
         return &s->surrogate;
     return NULL;
 }
@@ -391,7 +392,7 @@ static void app_visit(struct engine *e, const struct app *a, app_view_fn *visit,
         .replicas = a->replicas,
         .wanted = a->wanted,
         .shadowed = a->shadowed,
-        .copies = planner_copies(e, a),
+        .copies = copies_count(e, a),
     };
     if (app_spec(e, a, &v.spec))
         return;

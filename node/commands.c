@@ -71,7 +71,7 @@ static void ask_keepers(struct engine *e, struct pending *p)
         p->asked = 0;
     while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
         node_id keeper = a->deleted ? peers_any_alive(e, p->tried, p->tried_count)
-                                    : planner_keeper(e, a, p->tried, p->tried_count);
+                                    : copies_keeper(e, a, p->tried, p->tried_count);
         if (keeper == 0 || keeper == e->crypto->node) /* all hold the images: then any takes the records */
             keeper = peers_any_alive(e, p->tried, p->tried_count);
         if (keeper == 0 || !sync_keep(e, keeper, &p->app, PURPOSE_KEEP_COMMAND, p->client))

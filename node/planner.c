@@ -1,9 +1,8 @@
 /* The notary's work (docs/placement.md): empty slots are offered to hosts, one at a time, at the next epoch; units
- * are moved by the same offers; images get the copies they should have. Plus which side of a split we are on.
+ * are moved by the same offers.
  *
- * Owns in struct engine: plan_*, generation_planned, candidates, minority, copies_next_ms; in struct app: the
- * refusals, rank; in struct slot: epoch_max, empty_since_ms, retry_ms, nobody, turn_ms, offer; in struct peer: stable,
- * app_units. */
+ * Owns in struct engine: plan_*, candidates; in struct app: the refusals, rank; in struct slot: epoch_max,
+ * empty_since_ms, retry_ms, nobody, turn_ms, runner, offer; in struct peer: app_units. */
 #include "node/engine_internal.h"
 
 #include <stdio.h>
@@ -13,9 +12,7 @@ enum {
     ACCEPTED_WAIT_MS = 2000,
     STALE_WAIT_MS = 250,
     LEARN_WAIT_MS = 3000,
-    BUG_TRIES = 2,
-    COPIES_RETRY_MS = 5000,
-    KEEPERS_MAX = 16 /* nodes asked at a time to keep one app */
+    BUG_TRIES = 2
 };
 
 void planner_all(struct engine *e)
@@ -34,7 +31,7 @@ void planner_alive(struct engine *e)
 {
     e->alive_generation++;
     planner_room(e); /* whom to offer to has changed, too, */
-    planner_copies_soon(e); /* and how many copies there should be */
+    copies_soon(e); /* and how many copies there should be */
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -49,77 +46,6 @@ void planner_app(struct engine *e, struct app *a)
 static void plan_at(struct engine *e, uint64_t at)
 {
     e->plan_next_ms = min_u64(e->plan_next_ms, at);
-}
-
-/* ---- Which side we are on (rule 8) --------------------------------------------------------------- */
-
-bool planner_minority(const struct engine *e)
-{
-    return e->minority && !bug(e, BUG_MINORITY_CLAIMS);
-}
-
-static void minority_compute(struct engine *e)
-{
-    uint64_t lowest = mix64(e->crypto->node);
-    bool lowest_live = true;
-    uint32_t all = 1, live = 1;
-    for (const struct peer *p = e->peers; p; p = p->hh.next) {
-        if (!p->stable)
-            continue;
-        bool here = peer_live(e, p->node);
-        all++;
-        live += here;
-        if (mix64(p->node) < lowest) {
-            lowest = mix64(p->node);
-            lowest_live = here;
-        }
-    }
-    bool minority = 2 * live < all || (2 * live == all && !lowest_live);
-    if (minority == e->minority)
-        return;
-    e->minority = minority;
-    planner_all(e);
-    units_dirty(e);
-    effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", live,
-                all);
-}
-
-/* Which surrogate counts depends on who lives. */
-static void surrogates_dirty(struct engine *e)
-{
-    for (struct app *a = e->apps; a; a = a->hh.next)
-        if (a->surrogates)
-            app_slots_dirty(e, a);
-}
-
-/* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
- * dies leaves it after stable_ms, and only on the majority's side; one that leaves, at once. */
-void planner_on_membership(struct engine *e)
-{
-    uint64_t generation = swim_generation(e->swim);
-    if (generation != e->generation_planned) {
-        e->generation_planned = generation;
-        e->membership_changed_ms = e->now;
-        e->stable_settled = false;
-        for (struct peer *p = e->peers; p; p = p->hh.next) {
-            const struct member *m = swim_find(e->swim, p->node);
-            if (!m || m->state == MEMBER_LEFT)
-                p->stable = false;
-            else if (m->state != MEMBER_DEAD)
-                p->stable = true;
-        }
-        minority_compute(e);
-        surrogates_dirty(e);
-        planner_all(e);
-        units_dirty(e);
-        planner_copies_soon(e);
-    }
-    if (e->stable_settled || e->minority || e->now < e->membership_changed_ms + e->cfg.stable_ms)
-        return;
-    e->stable_settled = true;
-    for (struct peer *p = e->peers; p; p = p->hh.next)
-        p->stable = p->stable && peer_live(e, p->node);
-    minority_compute(e);
 }
 
 /* ---- Who could carry it -------------------------------------------------------------------------- */
@@ -179,7 +105,7 @@ static bool plan_load(struct engine *e, struct plan *p)
 
 /* Ours is the number of live members that come before us. One that comes back from being away says so; until then,
  * though its time be over, it is as good as away. */
-static uint32_t notary_rank(const struct engine *e, struct app *a)
+uint32_t planner_rank(const struct engine *e, struct app *a)
 {
     if (a->rank_generation == e->alive_generation + 1)
         return a->rank;
@@ -366,7 +292,7 @@ static void offer_begin(struct engine *e, struct app *a, uint32_t slot, node_id 
                         enum offer_kind kind)
 {
     struct slot *s = &a->slots[slot];
-    bool surrogate = planner_minority(e);
+    bool surrogate = side_minority(e);
     uint64_t epoch = surrogate ? s->epoch_max : s->epoch_max + 1;
     s->epoch_max = epoch;
     s->offer.to = to;
@@ -481,8 +407,12 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
         snprintf(text, size, "%s/%u runs nowhere, so there is nothing to move", a->name, slot);
         return ERR_NOT_FOUND;
     }
-    if (c->surrogate || planner_minority(e)) {
+    if (c->surrogate || side_minority(e)) {
         snprintf(text, size, "this side of the mesh is a minority: nothing is moved until it heals");
+        return ERR_NOT_READY;
+    }
+    if (side_undecided(e)) {
+        snprintf(text, size, "too many nodes don't answer: nothing is moved until it is clear which are alive");
         return ERR_NOT_READY;
     }
     if (to == c->owner) {
@@ -521,7 +451,7 @@ static bool app_wants(const struct app *a)
 static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
                              const struct slot_claim *c)
 {
-    if (notary_rank(e, p->app) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
+    if (planner_rank(e, p->app) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
         return;
     uint64_t ours = placement_score(p->key, c->owner, 1);
     for (const struct peer *q = e->peers; q; q = q->hh.next) {
@@ -564,7 +494,7 @@ static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slo
 {
     struct slot *s = &a->slots[slot];
     struct runner r = {.e = e, .app = a, .slot = slot};
-    if (planner_minority(e))
+    if (side_minority(e))
         return 0;
     replica_each_of_app(e->replica, &a->uid, runner_visit, &r);
     if (!r.best.owner || (s->runner == r.best.owner && s->runner_generation == e->room_generation))
@@ -611,7 +541,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     }
     if (!s->empty_since_ms)
         s->empty_since_ms = e->now;
-    uint32_t rank = notary_rank(e, a);
+    uint32_t rank = planner_rank(e, a);
     if (rank >= NOTARIES)
         return; /* until the membership changes: then all are looked at */
     a->pending = true;
@@ -630,7 +560,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
         planner_app(e, a);
         return;
     }
-    if (!turn_has_come(e, s, rank))
+    if (side_undecided(e) || !turn_has_come(e, s, rank))
         return;
     uint64_t generation = e->room_generation;
     node_id to = runner_choose(e, a, slot);
@@ -673,65 +603,12 @@ static void plan_app(struct engine *e, struct app *a)
     pending_list(e, a);
 }
 
-/* Those that were asked to keep the app and haven't answered; *hopeful: so many of them may yet. */
-static uint32_t keepers_asked(const struct engine *e, const struct uid *app, node_id out[static KEEPERS_MAX],
-                              uint32_t *hopeful)
-{
-    uint32_t n = 0;
-    *hopeful = 0;
-    for (size_t i = 0; i < CALLS_MAX && n < KEEPERS_MAX; i++) {
-        const struct out_call *c = &e->calls[i];
-        if (!c->id || c->purpose != PURPOSE_KEEP_COPY || !uid_equal(&c->app, app))
-            continue;
-        *hopeful += peer_alive(e, c->node) && e->now < c->at_ms + KEEP_HEDGE_MS;
-        out[n++] = c->node;
-    }
-    return n;
-}
-
-static void copies_make(struct engine *e, struct app *a, uint32_t missing)
-{
-    node_id asked[KEEPERS_MAX];
-    uint32_t hopeful, n = keepers_asked(e, &a->uid, asked, &hopeful);
-    for (; hopeful < missing && n < KEEPERS_MAX; hopeful++) {
-        node_id keeper = planner_keeper(e, a, asked, n);
-        if (keeper == e->crypto->node)
-            units_keep(e, a);
-        else if (!keeper || !sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0))
-            return;
-        asked[n++] = keeper;
-    }
-}
-
-static void copies_pass(struct engine *e)
-{
-    e->copies_next_ms = 0;
-    uint32_t live = peers_live_count(e);
-    uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
-    for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->has_spec || a->deleted || a->shadowed || notary_rank(e, a) != 0)
-            continue;
-        uint32_t copies = planner_copies(e, a);
-        if (copies >= need)
-            continue;
-        e->copies_next_ms = e->now + COPIES_RETRY_MS;
-        copies_make(e, a, need - copies);
-    }
-}
-
-void planner_copies_soon(struct engine *e)
-{
-    if (!e->copies_next_ms)
-        e->copies_next_ms = e->now + COPIES_CHECK_MS;
-}
-
 void planner_tick(struct engine *e)
 {
-    planner_on_membership(e);
+    side_tick(e);
     if (!e->ready || e->stopping == STOP_TOLD)
         return;
-    if (e->copies_next_ms && e->now >= e->copies_next_ms)
-        copies_pass(e);
+    copies_tick(e);
     bool all = e->plan_all, due = e->plan_room || e->now >= e->plan_next_ms;
     if (all || due) {
         e->plan_all = e->plan_room = false;
@@ -753,9 +630,7 @@ void planner_tick(struct engine *e)
 
 uint64_t planner_deadline(const struct engine *e)
 {
-    uint64_t at = UINT64_MAX;
-    if (!e->stable_settled && !e->minority)
-        at = e->membership_changed_ms + e->cfg.stable_ms;
+    uint64_t at = side_deadline(e);
     if (!e->ready || e->stopping == STOP_TOLD)
         return at;
     if (e->plan_all || e->plan_room || e->plan_apps)
@@ -826,81 +701,4 @@ void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, 
         snprintf(text, size, "no host fits: %.100s", r.constraint);
     else
         snprintf(text, size, "no host takes units now");
-}
-
-static bool holds_from(const struct engine *e, const struct spec_body *spec, uint32_t first, node_id node)
-{
-    for (uint32_t i = first; i < spec->image_count; i++) {
-        const struct hash *image = &spec->images[i].image;
-        if (node == e->crypto->node) {
-            if (!engine_has_image(e, image))
-                return false;
-            continue;
-        }
-        const struct record_key key = record_key_holder(image, node);
-        const struct entry *entry = replica_find(e->replica, &key);
-        struct holder_body h;
-        if (!entry || holder_body_decode(entry->record.body, &h) || !h.present)
-            return false;
-    }
-    return true;
-}
-
-static bool holds_all(const struct engine *e, const struct spec_body *spec, node_id node)
-{
-    return holds_from(e, spec, 0, node);
-}
-
-struct copies {
-    const struct engine *e;
-    const struct spec_body *spec;
-    uint32_t count;
-};
-
-static void copy_visit(void *ctx, const struct entry *entry)
-{
-    struct copies *c = ctx;
-    node_id node = record_key_owner(&entry->record.key);
-    struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
-    struct holder_body h;
-    c->count += q && !(q->flags & NODE_DRAINING) && peer_is_live(c->e, q) &&
-                !holder_body_decode(entry->record.body, &h) && h.present && holds_from(c->e, c->spec, 1, node);
-}
-
-uint32_t planner_copies(const struct engine *e, const struct app *a)
-{
-    struct spec_body spec;
-    if (app_spec(e, a, &spec) || spec.image_count == 0)
-        return 0;
-    struct copies c = {.e = e, .spec = &spec};
-    c.count = e->stopping == STOP_NOT && holds_all(e, &spec, e->crypto->node);
-    replica_each_of_image(e->replica, &spec.images[0].image, copy_visit, &c);
-    return c.count;
-}
-
-node_id planner_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count)
-{
-    struct spec_body spec;
-    if (app_spec(e, a, &spec))
-        return 0;
-    uint64_t key = placement_key(spec.affinity[0] ? spec.affinity : spec.name);
-    node_id best = 0;
-    uint64_t best_score = UINT64_MAX;
-    for (struct peer *q = e->peers; q; q = q->hh.next) {
-        bool skip = !peer_is_alive(e, q) || (q->flags & (NODE_READ_ONLY | NODE_DRAINING | NODE_LEFT)) ||
-                    holds_all(e, &spec, q->node);
-        for (uint32_t i = 0; i < not_count; i++)
-            skip |= not[i] == q->node;
-        uint64_t score = skip ? UINT64_MAX : placement_score(key, q->node, 1);
-        if (!skip && (best == 0 || score < best_score || (score == best_score && q->node < best))) {
-            best = q->node;
-            best_score = score;
-        }
-    }
-    bool self = !holds_all(e, &spec, e->crypto->node);
-    for (uint32_t i = 0; i < not_count; i++)
-        self &= not[i] != e->crypto->node;
-    if (self && (best == 0 || placement_score(key, e->crypto->node, 1) < best_score))
-        best = e->crypto->node;
-    return best;
 }

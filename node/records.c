@@ -82,7 +82,7 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
         break;
     case RECORD_HOLDER:
         if (!holder_body_decode(entry->record.body, &holder) && !holder.present)
-            planner_copies_soon(e);
+            copies_soon(e);
         break;
     case RECORD_HISTORY:
     case RECORD_KEY:

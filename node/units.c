@@ -97,6 +97,7 @@ enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq)
     struct pack k;
     if (u->run == RUN_NONE && u->reserved_mib) /* of the next run; what runs keeps what it was started with */
         u->body.memory_mib = u->reserved_mib;
+    u->body.boot = e->cfg.boot;
     pack_init(&k, body, sizeof body);
     const struct record_key key = record_key_unit(&u->key.app, u->key.slot, e->crypto->node);
     enum err err = unit_body_encode(&u->body, &k);
@@ -266,7 +267,7 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
 static void unit_renew(struct engine *e, struct unit *u, const struct app *a, enum target target,
                        uint32_t need_mib)
 {
-    if (u->body.surrogate)
+    if (u->body.surrogate || side_minority(e)) /* which raises no epoch */
         u->body.surrogate++;
     else
         u->body.epoch++;
@@ -392,9 +393,15 @@ static void renew_deadline(struct engine *e, struct unit *u)
 
 /* ---- Reconcile ----------------------------------------------------------------------------------- */
 
-static bool winner_ready(const struct slot_claim *c)
+/* One that went down with its host says that it runs until its owner, up again, has looked. */
+static bool winner_ready(const struct engine *e, const struct slot_claim *c)
 {
-    return c && (c->state == UNIT_RUNNING || c->state == UNIT_DONE || c->state == UNIT_FAILED);
+    if (!c)
+        return false;
+    if (c->state == UNIT_DONE || c->state == UNIT_FAILED)
+        return true;
+    uint64_t boot = c->peer ? c->peer->boot : e->cfg.boot;
+    return c->state == UNIT_RUNNING && c->boot >= boot;
 }
 
 /* Nothing runs, and nothing should: what is left of it? False: the unit is gone. */
@@ -438,7 +445,7 @@ static void unit_reconcile(struct engine *e, struct unit *u)
             run_up(e, u, a);
         else if (wish == WISH_GONE || wish == WISH_RELEASE || wish == WISH_PAUSE)
             unit_stop(e, u);
-        else if (wish == WISH_YIELD && e->ready && winner_ready(c)) {
+        else if (wish == WISH_YIELD && e->ready && winner_ready(e, c)) {
             e->count.overtaken++;
             unit_stop(e, u);
         }
@@ -459,12 +466,10 @@ static void adopt(struct engine *e, struct unit *u, uint32_t pid)
     u->deadline_next_ms = e->now;
     u->deadline_set = true;
     unit_reserve(e, u, u->body.memory_mib);
-    bool news = u->body.state != UNIT_RUNNING || u->body.pid != pid;
     u->body.pid = pid;
     unit_enter(e, u, UNIT_RUNNING, "");
     unit_log(e, u, LOG_INFO, "unit.adopted");
-    if (news)
-        unit_tell(e, u);
+    unit_tell(e, u); /* of this life */
     units_dirty(e);
 }
 

@@ -2,7 +2,7 @@
 
 #include "store/base/rng.h"
 
-enum { FIELDS = 16, VERSION_FIELDS = 2 };
+enum { FIELDS = 17, VERSION_FIELDS = 2 };
 
 const char *unit_state_text(enum unit_state s)
 {
@@ -52,6 +52,7 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     pack_uint(k, u->run);
     pack_str(k, u->reason);
     pack_array(k, 0); /* addresses: reserved */
+    pack_uint(k, u->boot);
     return pack_end(k);
 }
 
@@ -77,6 +78,7 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     u.run = cursor_uint(&c, UINT64_MAX);
     cursor_text(&c, u.reason, sizeof u.reason);
     cursor_skip(&c);
+    u.boot = cursor_uint(&c, UINT64_MAX);
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
     if (err)
