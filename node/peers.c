@@ -132,6 +132,8 @@ static bool peer_learn(struct engine *e, struct peer *p, const struct node_body 
     p->flags = n->flags;
     p->room_seq = n->room_seq;
     p->away_until_ms = n->away_until_ms;
+    p->record_boot = n->boot;
+    p->published_ms = n->published_ms;
     p->labelled = n->labels.count > 0;
     return room;
 }
@@ -237,7 +239,7 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    planner_on_membership(e);
+    side_tick(e);
     planner_alive(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);
 }
