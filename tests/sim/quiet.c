@@ -197,7 +197,7 @@ static void daemons_restart_and_guests_run_on(struct scenario *s)
         if (!h->engine)
             continue;
         host_kill_daemon(s->w, h);
-        s->back_ms[i] = s->w->now + 100 + rng_below(s->rng, 2000);
+        s->back_ms[i] = s->w->now + 100 + rng_below(s->rng, 1400); /* before anybody can be found dead */
     }
     settle(s, "after all daemons were killed");
     at_most(s, "all daemons were killed", before.pending, 0);
