@@ -298,6 +298,7 @@ struct engine {
     struct peer *peers;
     uint64_t counter;        /* packets sent in this life */
     uint64_t gossip_next_ms; /* 0: nothing to tell */
+    size_t gossip_at;        /* where in SWIM's list the next to be told is */
 
     uint64_t write_seq, durable_seq;
     struct unsynced *unsynced; /* a ring */
