@@ -127,7 +127,7 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
     struct seen *last = seen_add(&c->epochs, &key);
     const struct unit_id id = {.app = app, .slot = slot};
     struct unit_body durable;
-    if (claim_on_disk(h, &id, &durable) && u.epoch < durable.epoch)
+    if (claim_on_disk(h, &id, &durable) && !durable.surrogate && u.epoch < durable.epoch)
         world_fail(c->w, "host %u: the epoch of its claim on slot %u falls from %llu to %llu", h->index,
                    slot, (unsigned long long)durable.epoch, (unsigned long long)u.epoch);
     if (u.epoch > last->value && !u.released) {
