@@ -207,15 +207,8 @@ uint64_t engine_deadline_ms(const struct engine *e)
 /* The write that failed, and the writes that fill the map, both make a node take no more units. */
 void engine_store_fill(struct engine *e, uint32_t permille)
 {
-    bool was = e->store_permille > e->cfg.read_only_permille;
-    bool is = permille > e->cfg.read_only_permille;
     e->store_permille = permille;
-    if (was == is)
-        return;
-    e->self.flags = is ? e->self.flags | NODE_READ_ONLY : e->self.flags & ~(uint32_t)NODE_READ_ONLY;
-    self_changed_now(e);
-    if (!is)
-        self_room(e);
+    self_read_only(e);
 }
 
 /* ---- What can be read ---------------------------------------------------------------------------- */

@@ -299,11 +299,13 @@ struct engine {
     struct peer *peers;
     uint64_t counter;        /* packets sent in this life */
     uint64_t gossip_next_ms; /* 0: nothing to tell */
+    size_t gossip_at;        /* where in SWIM's list the next to be told is */
 
     uint64_t write_seq, durable_seq;
     struct unsynced *unsynced; /* a ring */
     size_t unsynced_head, unsynced_count, unsynced_size;
     uint64_t rewrite_ms;     /* a write failed: try ours again then; 0: no */
+    bool write_failed;       /* … the last one did: no new units before one succeeds */
 
     struct out_call calls[CALLS_MAX];
     uint64_t call_id;
@@ -450,6 +452,7 @@ void self_changed_now(struct engine *e); /* what others wait for: publish in thi
 void self_room(struct engine *e);       /* room appeared: room_seq grows */
 void self_refute(struct engine *e, uint64_t incarnation);
 void self_on_own_record(struct engine *e, const struct entry *entry);
+void self_read_only(struct engine *e); /* the store's fill, or the last write's fate, may have changed */
 void self_on_host(struct engine *e, const struct host_facts *h);
 void self_stop(struct engine *e, enum stop_how how, uint64_t client);
 bool self_takes_units(const struct engine *e); /* not stopping, not leaving */

@@ -101,6 +101,18 @@ void self_on_own_record(struct engine *e, const struct entry *entry)
     self_changed_now(e);
 }
 
+void self_read_only(struct engine *e)
+{
+    bool was = (e->self.flags & NODE_READ_ONLY) != 0;
+    bool is = e->write_failed || e->store_permille > e->cfg.read_only_permille;
+    if (was == is)
+        return;
+    e->self.flags = is ? e->self.flags | NODE_READ_ONLY : e->self.flags & ~(uint32_t)NODE_READ_ONLY;
+    self_changed_now(e);
+    if (!is)
+        self_room(e);
+}
+
 void self_on_host(struct engine *e, const struct host_facts *h)
 {
     e->host_known = true;

@@ -127,7 +127,7 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
     struct seen *last = seen_add(&c->epochs, &key);
     const struct unit_id id = {.app = app, .slot = slot};
     struct unit_body durable;
-    if (claim_on_disk(h, &id, &durable) && u.epoch < durable.epoch)
+    if (claim_on_disk(h, &id, &durable) && !durable.surrogate && u.epoch < durable.epoch)
         world_fail(c->w, "host %u: the epoch of its claim on slot %u falls from %llu to %llu", h->index,
                    slot, (unsigned long long)durable.epoch, (unsigned long long)u.epoch);
     if (u.epoch > last->value && !u.released) {
@@ -302,6 +302,25 @@ void check_removed(struct check *c, const struct uid *app)
     keep(&c->removed, app, 0);
 }
 
+/* It lost to one that was written elsewhere without knowing of it, whatever number that has. */
+static bool in_history(const struct host *h, const struct uid *app, uint32_t revision)
+{
+    for (const struct value *v = h->disk; v; v = v->hh.next) {
+        struct record r;
+        struct spec_body spec;
+        if (v->key.kind != RECORD_HISTORY || record_decode(v->bytes, v->len, &r))
+            continue;
+        const struct uid uid = record_key_uid(&r.key);
+        struct cursor c;
+        cursor_init(&c, r.body.p, r.body.len);
+        const struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
+        if (uid_equal(&uid, app) && !c.err && !record_decode(inner.p, inner.len, &r) &&
+            !spec_body_decode(r.body, &spec) && spec.revision == revision)
+            return true;
+    }
+    return false;
+}
+
 static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
 {
     struct record r;
@@ -310,7 +329,8 @@ static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revi
     if (disk_find(h, &deleted, &r))
         return true;
     const struct record_key key = record_key_app(RECORD_SPEC, app);
-    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) || spec.revision < revision)
+    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) ||
+        (spec.revision < revision && !in_history(h, app, revision)))
         return false; /* a later one that came, or a concurrent one that won, will do */
     for (uint32_t i = 0; i < spec.image_count; i++)
         if (!host_has_image(h, &spec.images[i].image))
