@@ -172,12 +172,12 @@ static void a_minority_raises_no_epoch(struct scenario *s)
     wait_ms(s, QUIET_MS);
     check_minority_end(s->check);
     scenario_heal(s);
-    check_claims_begin(s->check);
     if (h && !w->failed)
         host_start(w, h);
-    /* While they find each other again, both sides still act as such. */
+    /* While they find each other again, both sides still act as such: each member that is back is an event. */
     for (int i = 0; i < 600 && !check_all_alive(s->check) && !w->failed; i++)
         wait_ms(s, TICK_MS);
+    check_claims_begin(s->check);
     const struct units before = units_now(s);
     check_mark(s->check);
     settle(s, "after a minority was cut off");
