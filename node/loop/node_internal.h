@@ -84,6 +84,9 @@ struct node {
     bool quitting;
     bool again; /* it is to begin afresh, above min_boot */
     uint64_t min_boot;
+    uint64_t process_ms; /* when this process began; a reboot is not that */
+    bool was_synced;     /* before the step that is being done */
+    bool failed;         /* it ends for a reason that is no order */
     unsigned closing;           /* parts that have not said that they are gone */
     uint64_t dropped_datagrams; /* that the system would not take */
 };
