@@ -856,6 +856,11 @@ uint32_t swim_count(const struct swim *s, enum member_state state)
     return s->counts[state];
 }
 
+uint32_t swim_members(const struct swim *s)
+{
+    return (uint32_t)s->count;
+}
+
 uint64_t swim_generation(const struct swim *s)
 {
     return s->generation;

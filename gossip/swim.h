@@ -156,6 +156,7 @@ const struct member *swim_find(const struct swim *s, node_id node);
 /* Iterate in the order of joining: *i starts at 0. NULL at the end. */
 const struct member *swim_next(const struct swim *s, size_t *i);
 uint32_t swim_count(const struct swim *s, enum member_state state);
+uint32_t swim_members(const struct swim *s); /* of whatever state */
 /* Grows whenever a member's liveness (alive or suspect against dead or left) or the set changes. */
 uint64_t swim_generation(const struct swim *s);
 uint32_t swim_health(const struct swim *s); /* Lifeguard's local health multiplier, 0 is well */

@@ -361,7 +361,7 @@ const struct slot_claim *slot_holder(const struct engine *e, const struct app *a
     struct slot *s = &a->slots[slot];
     if (s->real.owner && !s->real.released && (owner_live(e, &s->real) || slot_at_rest(a, &s->real)))
         return &s->real;
-    if (planner_minority(e) && s->surrogate.owner && owner_live(e, &s->surrogate))
+    if (side_minority(e) && s->surrogate.owner && owner_live(e, &s->surrogate))
         return &s->surrogate;
     return NULL;
 }

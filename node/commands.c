@@ -241,6 +241,10 @@ static bool writable(struct engine *e, uint64_t client)
         refuse(e, client, ERR_NOT_READY, "this node is going; ask another");
         return false;
     }
+    if (e->write_failed) {
+        refuse(e, client, ERR_IO, "this node can't write to its disk; ask another, or see to it");
+        return false;
+    }
     if (e->store_permille > e->cfg.read_only_permille) {
         refuse(e, client, ERR_MAP_FULL,
                "this node's store is %u%% full; remove apps, or give it a larger map",

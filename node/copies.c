@@ -1,10 +1,11 @@
-/* Copies of apps: which live nodes hold all of an app's images, who should hold them next, and the pass by which its
- * first notary has copies made again that a death took.
- *
- * Owns in struct engine: copies_next_ms. */
+/* Images and records get the copies they should have: the app's first notary asks nodes to keep them, and asks again
+ * when a death took some. Owns in struct engine: copies_next_ms. */
 #include "node/engine_internal.h"
 
-enum { COPIES_RETRY_MS = 5000, KEEPERS_MAX = 16 /* nodes asked at a time to keep one app */ };
+enum {
+    COPIES_RETRY_MS = 5000,
+    KEEPERS_MAX = 16 /* nodes asked at a time to keep one app */
+};
 
 static bool holds_from(const struct engine *e, const struct spec_body *spec, uint32_t first, node_id node)
 {
@@ -83,8 +84,6 @@ node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not,
     return best;
 }
 
-/* ---- Making them ----------------------------------------------------------------------------------- */
-
 /* Those that were asked to keep the app and haven't answered; *hopeful: so many of them may yet. */
 static uint32_t keepers_asked(const struct engine *e, const struct uid *app, node_id out[static KEEPERS_MAX],
                               uint32_t *hopeful)
@@ -123,7 +122,7 @@ void copies_tick(struct engine *e)
     uint32_t live = peers_live_count(e);
     uint32_t need = e->cfg.copies < live ? e->cfg.copies : live;
     for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->has_spec || a->deleted || a->shadowed || planner_notary_rank(e, a) != 0)
+        if (!a->has_spec || a->deleted || a->shadowed || planner_rank(e, a) != 0)
             continue;
         uint32_t copies = copies_count(e, a);
         if (copies >= need)

@@ -48,7 +48,7 @@ enum err engine_new(struct engine **out, struct mem *mem, const struct crypto *c
     e->now = e->started_ms = mono_ms;
     e->wall = wall_ms;
     e->membership_changed_ms = mono_ms;
-    e->units_next_ms = e->plan_next_ms = UINT64_MAX;
+    e->units_next_ms = e->plan_next_ms = e->side_next_ms = UINT64_MAX;
     rng_init(&e->root, seed);
     rng_fork(&e->rng, &e->root, "engine");
     e->signer = (struct signer){.ctx = e, .node = crypto->node, .sign = sign};
@@ -207,15 +207,8 @@ uint64_t engine_deadline_ms(const struct engine *e)
 /* The write that failed, and the writes that fill the map, both make a node take no more units. */
 void engine_store_fill(struct engine *e, uint32_t permille)
 {
-    bool was = e->store_permille > e->cfg.read_only_permille;
-    bool is = permille > e->cfg.read_only_permille;
     e->store_permille = permille;
-    if (was == is)
-        return;
-    e->self.flags = is ? e->self.flags | NODE_READ_ONLY : e->self.flags & ~(uint32_t)NODE_READ_ONLY;
-    self_changed_now(e);
-    if (!is)
-        self_room(e);
+    self_read_only(e);
 }
 
 /* ---- What can be read ---------------------------------------------------------------------------- */

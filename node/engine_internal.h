@@ -6,7 +6,9 @@
  *   sync.c      calls: hello, anti-entropy, pulls, keeping copies for others
  *   self.c      our own node record: incarnation, room, away, leaving
  *   apps.c      apps and their slots as the records say, and the views
- *   planner.c   the notary: offers for empty slots, moves, copies of images
+ *   planner.c   the notary: offers for empty slots, moves
+ *   side.c      which side of a split we are on
+ *   copies.c    copies of images and records
  *   admission.c the host: offers taken or refused
  *   units.c     the host: each unit's state machine
  *   images.c    the host: images wanted, fetched, held
@@ -39,6 +41,8 @@ enum {
     UNDO_MAX = 3,                /* registers that one command writes */
     REFUSALS_MAX = 16,
     SELF_PUBLISH_MS = 300,       /* memory in use is published at most so often */
+    SELF_AGAIN_MS = 3600 * 1000, /* … and all of it at least so often */
+    LONG_DEAD_MS = 24 * 3600 * 1000, /* who published nothing for so long isn't waited for */
     HOST_FAULT_MS = 60000,       /* a host that failed an app takes it again after this */
     COPIES_CHECK_MS = 1000,
     IMAGE_TRIES = 3,             /* a host that can't have an image passes its unit on */
@@ -68,7 +72,9 @@ struct peer {
     uint32_t app_units;     /* scratch of planner.c */
     const struct member *member; /* SWIM's; holds for swim_generation() == member_generation */
     uint64_t member_generation;
+    uint64_t record_boot, published_ms; /* of its node record */
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
+    bool heard;             /* it has been alive in this life of ours */
     UT_hash_handle hh;
 };
 
@@ -92,7 +98,7 @@ struct slot {
         uint32_t surrogate;
         bool released;
         enum unit_state state;
-        uint64_t boot; /* the owner's, when it wrote so */
+        uint64_t boot;     /* of the owner, when it said so */
         struct version spec;
     } real, surrogate;
     uint64_t epoch_seen;     /* the highest epoch in any record */
@@ -154,18 +160,6 @@ struct app {
     uint64_t fault_until_ms; /* this host failed it: not here before */
     UT_hash_handle hh;
 };
-
-/* Our place among the app's notaries, 0 the first; NOTARIES or more: none of them. */
-uint32_t planner_notary_rank(const struct engine *e, struct app *a);
-
-/* ---- copies.c ----------------------------------------------------------------------------------- */
-
-/* Live nodes that hold all the app's images. */
-uint32_t copies_count(const struct engine *e, const struct app *a);
-/* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
-node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
-void copies_soon(struct engine *e); /* some may be missing */
-void copies_tick(struct engine *e);
 
 /* ---- units.c ------------------------------------------------------------------------------------ */
 
@@ -305,11 +299,13 @@ struct engine {
     struct peer *peers;
     uint64_t counter;        /* packets sent in this life */
     uint64_t gossip_next_ms; /* 0: nothing to tell */
+    size_t gossip_at;        /* where in SWIM's list the next to be told is */
 
     uint64_t write_seq, durable_seq;
     struct unsynced *unsynced; /* a ring */
     size_t unsynced_head, unsynced_count, unsynced_size;
     uint64_t rewrite_ms;     /* a write failed: try ours again then; 0: no */
+    bool write_failed;       /* … the last one did: no new units before one succeeds */
 
     struct out_call calls[CALLS_MAX];
     uint64_t call_id;
@@ -330,7 +326,7 @@ struct engine {
 
     struct node_body self;   /* as last published */
     uint64_t self_published_ms;
-    uint64_t self_next_ms;   /* publish then; 0: nothing to say */
+    uint64_t self_next_ms;   /* publish then */
     struct host_facts host;
     bool host_known;         /* the trial boots have ended */
     uint64_t room_seq;
@@ -352,7 +348,10 @@ struct engine {
     struct candidate *candidates;
     size_t candidates_size;
     uint32_t self_claimed_mib; /* as a peer's claimed_mib */
-    bool minority;
+    bool minority, undecided;
+    uint64_t alive_counted;  /* alive_generation, as of those two */
+    uint64_t healing_ms;     /* we were with a minority: those whom we held dead have until then to come back */
+    uint64_t side_next_ms;   /* undecided: look again then */
     bool stable_settled;     /* the stable set has been cut to who lives, since the last change */
     uint64_t membership_changed_ms;
     uint64_t copies_next_ms;
@@ -453,6 +452,7 @@ void self_changed_now(struct engine *e); /* what others wait for: publish in thi
 void self_room(struct engine *e);       /* room appeared: room_seq grows */
 void self_refute(struct engine *e, uint64_t incarnation);
 void self_on_own_record(struct engine *e, const struct entry *entry);
+void self_read_only(struct engine *e); /* the store's fill, or the last write's fate, may have changed */
 void self_on_host(struct engine *e, const struct host_facts *h);
 void self_stop(struct engine *e, enum stop_how how, uint64_t client);
 bool self_takes_units(const struct engine *e); /* not stopping, not leaving */
@@ -486,14 +486,32 @@ void planner_app(struct engine *e, struct app *a); /* … one app */
 void planner_tick(struct engine *e);
 uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
-bool planner_minority(const struct engine *e);
-void planner_on_membership(struct engine *e); /* whatever changed there */
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
 /* A claim of ours is on disk: the app's notaries hear of it at once, before one of them offers the slot elsewhere. */
 void planner_tell_notaries(struct engine *e, const struct app *a, uint32_t slot);
 /* Why nobody carries the slot, for people. */
 void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size);
+/* Our place among the app's notaries (rule 3); NOTARIES: we aren't one. */
+uint32_t planner_rank(const struct engine *e, struct app *a);
+
+/* ---- side.c -------------------------------------------------------------------------------------- */
+
+bool side_minority(const struct engine *e);
+/* With those who don't answer, though nobody called them dead yet, the majority would be lost: nothing new is begun
+ * until it is clear. */
+bool side_undecided(const struct engine *e);
+void side_tick(struct engine *e); /* after whatever changed of the members, and in time */
+uint64_t side_deadline(const struct engine *e);
+
+/* ---- copies.c ------------------------------------------------------------------------------------ */
+
+void copies_soon(struct engine *e); /* some may be missing */
+void copies_tick(struct engine *e);
+/* Live nodes that hold all the app's images. */
+uint32_t copies_count(const struct engine *e, const struct app *a);
+/* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
+node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
 
 /* ---- units.c ------------------------------------------------------------------------------------ */
 

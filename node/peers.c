@@ -132,6 +132,8 @@ static bool peer_learn(struct engine *e, struct peer *p, const struct node_body 
     p->flags = n->flags;
     p->room_seq = n->room_seq;
     p->away_until_ms = n->away_until_ms;
+    p->record_boot = n->boot;
+    p->published_ms = n->published_ms;
     p->labelled = n->labels.count > 0;
     return room;
 }
@@ -237,7 +239,7 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    planner_on_membership(e);
+    side_tick(e);
     planner_alive(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);
 }
@@ -427,8 +429,10 @@ void peers_on_datagram(struct engine *e, const struct event *ev)
 
 void peers_news(struct engine *e)
 {
-    if (!e->gossip_next_ms)
-        e->gossip_next_ms = e->now;
+    if (e->gossip_next_ms)
+        return;
+    e->gossip_next_ms = e->now;
+    e->gossip_at = rng_below(&e->rng, swim_members(e->swim) + 1u);
 }
 
 static bool worth_telling(const struct engine *e, const struct member *m)
@@ -437,23 +441,22 @@ static bool worth_telling(const struct engine *e, const struct member *m)
            (m->state == MEMBER_DEAD && e->now - m->since_ms < 30000);
 }
 
-/* Reservoir sampling over the members, so that one pass and no memory do. */
+/* The next ones around the circle. So what is told a few times goes to as many different members; by chance, one in
+ * a hundred suspicions missed a member of a small mesh, which was late to know of a death then. */
 static size_t choose(struct engine *e, node_id *out, size_t want)
 {
-    size_t seen = 0, i = 0;
-    for (const struct member *m; (m = swim_next(e->swim, &i));) {
-        if (!worth_telling(e, m))
-            continue;
-        seen++;
-        if (seen <= want) {
-            out[seen - 1] = m->node;
-        } else {
-            uint64_t at = rng_below(&e->rng, seen);
-            if (at < want)
-                out[at] = m->node;
+    size_t n = 0, i = e->gossip_at;
+    for (uint32_t looked = 0; n < want && looked < swim_members(e->swim); looked++) {
+        const struct member *m = swim_next(e->swim, &i);
+        if (!m) {
+            i = 0;
+            m = swim_next(e->swim, &i);
         }
+        if (worth_telling(e, m))
+            out[n++] = m->node;
     }
-    return seen < want ? seen : want;
+    e->gossip_at = i;
+    return n;
 }
 
 void peers_tick(struct engine *e)

@@ -1,9 +1,8 @@
 /* The notary's work (docs/placement.md): empty slots are offered to hosts, one at a time, at the next epoch; units
- * are moved by the same offers. Plus which side of a split we are on. Copies of images are in copies.c.
+ * are moved by the same offers.
  *
- * Owns in struct engine: plan_*, generation_planned, candidates, minority; in struct app: the
- * refusals, rank; in struct slot: epoch_max, empty_since_ms, retry_ms, nobody, turn_ms, offer; in struct peer: stable,
- * app_units. */
+ * Owns in struct engine: plan_*, candidates; in struct app: the refusals, rank; in struct slot: epoch_max,
+ * empty_since_ms, retry_ms, nobody, turn_ms, runner, offer; in struct peer: app_units. */
 #include "node/engine_internal.h"
 
 #include <stdio.h>
@@ -47,77 +46,6 @@ void planner_app(struct engine *e, struct app *a)
 static void plan_at(struct engine *e, uint64_t at)
 {
     e->plan_next_ms = min_u64(e->plan_next_ms, at);
-}
-
-/* ---- Which side we are on (rule 8) --------------------------------------------------------------- */
-
-bool planner_minority(const struct engine *e)
-{
-    return e->minority && !bug(e, BUG_MINORITY_CLAIMS);
-}
-
-static void minority_compute(struct engine *e)
-{
-    uint64_t lowest = mix64(e->crypto->node);
-    bool lowest_live = true;
-    uint32_t all = 1, live = 1;
-    for (const struct peer *p = e->peers; p; p = p->hh.next) {
-        if (!p->stable)
-            continue;
-        bool here = peer_live(e, p->node);
-        all++;
-        live += here;
-        if (mix64(p->node) < lowest) {
-            lowest = mix64(p->node);
-            lowest_live = here;
-        }
-    }
-    bool minority = 2 * live < all || (2 * live == all && !lowest_live);
-    if (minority == e->minority)
-        return;
-    e->minority = minority;
-    planner_all(e);
-    units_dirty(e);
-    effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", live,
-                all);
-}
-
-/* Which surrogate counts depends on who lives. */
-static void surrogates_dirty(struct engine *e)
-{
-    for (struct app *a = e->apps; a; a = a->hh.next)
-        if (a->surrogates)
-            app_slots_dirty(e, a);
-}
-
-/* A member that comes belongs to the stable set at once, which only makes a majority harder to have; one that
- * dies leaves it after stable_ms, and only on the majority's side; one that leaves, at once. */
-void planner_on_membership(struct engine *e)
-{
-    uint64_t generation = swim_generation(e->swim);
-    if (generation != e->generation_planned) {
-        e->generation_planned = generation;
-        e->membership_changed_ms = e->now;
-        e->stable_settled = false;
-        for (struct peer *p = e->peers; p; p = p->hh.next) {
-            const struct member *m = swim_find(e->swim, p->node);
-            if (!m || m->state == MEMBER_LEFT)
-                p->stable = false;
-            else if (m->state != MEMBER_DEAD)
-                p->stable = true;
-        }
-        minority_compute(e);
-        surrogates_dirty(e);
-        planner_all(e);
-        units_dirty(e);
-        copies_soon(e);
-    }
-    if (e->stable_settled || e->minority || e->now < e->membership_changed_ms + e->cfg.stable_ms)
-        return;
-    e->stable_settled = true;
-    for (struct peer *p = e->peers; p; p = p->hh.next)
-        p->stable = p->stable && peer_live(e, p->node);
-    minority_compute(e);
 }
 
 /* ---- Who could carry it -------------------------------------------------------------------------- */
@@ -177,7 +105,7 @@ static bool plan_load(struct engine *e, struct plan *p)
 
 /* Ours is the number of live members that come before us. One that comes back from being away says so; until then,
  * though its time be over, it is as good as away. */
-uint32_t planner_notary_rank(const struct engine *e, struct app *a)
+uint32_t planner_rank(const struct engine *e, struct app *a)
 {
     if (a->rank_generation == e->alive_generation + 1)
         return a->rank;
@@ -364,7 +292,7 @@ static void offer_begin(struct engine *e, struct app *a, uint32_t slot, node_id 
                         enum offer_kind kind)
 {
     struct slot *s = &a->slots[slot];
-    bool surrogate = planner_minority(e);
+    bool surrogate = side_minority(e);
     uint64_t epoch = surrogate ? s->epoch_max : s->epoch_max + 1;
     s->epoch_max = epoch;
     s->offer.to = to;
@@ -479,8 +407,12 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
         snprintf(text, size, "%s/%u runs nowhere, so there is nothing to move", a->name, slot);
         return ERR_NOT_FOUND;
     }
-    if (c->surrogate || planner_minority(e)) {
+    if (c->surrogate || side_minority(e)) {
         snprintf(text, size, "this side of the mesh is a minority: nothing is moved until it heals");
+        return ERR_NOT_READY;
+    }
+    if (side_undecided(e)) {
+        snprintf(text, size, "too many nodes don't answer: nothing is moved until it is clear which are alive");
         return ERR_NOT_READY;
     }
     if (to == c->owner) {
@@ -519,7 +451,7 @@ static bool app_wants(const struct app *a)
 static void bug_move_on_join(struct engine *e, struct plan *p, uint32_t slot,
                              const struct slot_claim *c)
 {
-    if (planner_notary_rank(e, p->app) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
+    if (planner_rank(e, p->app) != 0 || !plan_load(e, p) || c->state != UNIT_RUNNING)
         return;
     uint64_t ours = placement_score(p->key, c->owner, 1);
     for (const struct peer *q = e->peers; q; q = q->hh.next) {
@@ -562,7 +494,7 @@ static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slo
 {
     struct slot *s = &a->slots[slot];
     struct runner r = {.e = e, .app = a, .slot = slot};
-    if (planner_minority(e))
+    if (side_minority(e))
         return 0;
     replica_each_of_app(e->replica, &a->uid, runner_visit, &r);
     if (!r.best.owner || (s->runner == r.best.owner && s->runner_generation == e->room_generation))
@@ -609,7 +541,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     }
     if (!s->empty_since_ms)
         s->empty_since_ms = e->now;
-    uint32_t rank = planner_notary_rank(e, a);
+    uint32_t rank = planner_rank(e, a);
     if (rank >= NOTARIES)
         return; /* until the membership changes: then all are looked at */
     a->pending = true;
@@ -628,7 +560,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
         planner_app(e, a);
         return;
     }
-    if (!turn_has_come(e, s, rank))
+    if (side_undecided(e) || !turn_has_come(e, s, rank))
         return;
     uint64_t generation = e->room_generation;
     node_id to = runner_choose(e, a, slot);
@@ -673,7 +605,7 @@ static void plan_app(struct engine *e, struct app *a)
 
 void planner_tick(struct engine *e)
 {
-    planner_on_membership(e);
+    side_tick(e);
     if (!e->ready || e->stopping == STOP_TOLD)
         return;
     copies_tick(e);
@@ -698,9 +630,7 @@ void planner_tick(struct engine *e)
 
 uint64_t planner_deadline(const struct engine *e)
 {
-    uint64_t at = UINT64_MAX;
-    if (!e->stable_settled && !e->minority)
-        at = e->membership_changed_ms + e->cfg.stable_ms;
+    uint64_t at = side_deadline(e);
     if (!e->ready || e->stopping == STOP_TOLD)
         return at;
     if (e->plan_all || e->plan_room || e->plan_apps)

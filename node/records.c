@@ -197,6 +197,8 @@ void records_on_written(struct engine *e, uint64_t seq, enum err err)
     if (seq <= from)
         return;
     e->durable_seq = seq;
+    e->write_failed = err != ERR_OK;
+    self_read_only(e);
     if (err) {
         e->count.writes_failed++;
         effects_log(e->fx, LOG_ERROR, "store.failed", "err=%s writes=%llu", err_name(err),

@@ -16,6 +16,7 @@ static void publish(struct engine *e)
     uint64_t seq;
     e->self.used_mib = e->reserved_mib;
     e->self.room_seq = e->room_seq;
+    e->self.published_ms = e->wall;
     enum err err = node_body_encode(&e->self, &k);
     const struct record_key key = record_key_node(e->crypto->node);
     if (!err)
@@ -26,7 +27,7 @@ static void publish(struct engine *e)
         return;
     }
     e->self_published_ms = e->now;
-    e->self_next_ms = 0;
+    e->self_next_ms = e->now + SELF_AGAIN_MS;
     swim_self(e->swim, e->self.incarnation);
 }
 
@@ -54,7 +55,7 @@ void self_changed(struct engine *e)
     uint64_t at = e->self_published_ms + SELF_PUBLISH_MS;
     if (at < e->now)
         at = e->now;
-    if (!e->self_next_ms || at < e->self_next_ms)
+    if (at < e->self_next_ms)
         e->self_next_ms = at;
 }
 
@@ -98,6 +99,18 @@ void self_on_own_record(struct engine *e, const struct entry *entry)
         f->min_boot = n.boot;
     }
     self_changed_now(e);
+}
+
+void self_read_only(struct engine *e)
+{
+    bool was = (e->self.flags & NODE_READ_ONLY) != 0;
+    bool is = e->write_failed || e->store_permille > e->cfg.read_only_permille;
+    if (was == is)
+        return;
+    e->self.flags = is ? e->self.flags | NODE_READ_ONLY : e->self.flags & ~(uint32_t)NODE_READ_ONLY;
+    self_changed_now(e);
+    if (!is)
+        self_room(e);
 }
 
 void self_on_host(struct engine *e, const struct host_facts *h)
@@ -256,7 +269,7 @@ void self_tick(struct engine *e)
 {
     if (e->stopping != STOP_NOT)
         stop_tick(e);
-    if (e->self_next_ms && e->now >= e->self_next_ms && e->stopping != STOP_TOLD)
+    if (e->now >= e->self_next_ms && e->stopping != STOP_TOLD)
         publish(e);
 }
 
@@ -266,7 +279,7 @@ uint64_t self_deadline(const struct engine *e)
     if (e->stopping != STOP_NOT)
         at = e->stopping == STOP_HANDING_OVER ? min_u64(e->stop_until_ms, e->now + NEVER_RETRY_MS)
                                               : e->stop_until_ms;
-    if (e->self_next_ms && e->stopping != STOP_TOLD)
+    if (e->stopping != STOP_TOLD)
         at = min_u64(at, e->self_next_ms);
     return at;
 }

@@ -412,8 +412,8 @@ static void on_keep(struct engine *e, const struct event *ev, const struct call 
     for (size_t i = 0; !keep && i < KEEPS_MAX; i++)
         if (e->keeps[i].conn == 0)
             keep = &e->keeps[i];
-    if (!keep || e->store_permille > e->cfg.read_only_permille) {
-        answer_error(e, ev->id, ERR_FULL, keep ? "the store is nearly full" : "too busy keeping");
+    if (!keep || (e->self.flags & NODE_READ_ONLY)) {
+        answer_error(e, ev->id, ERR_FULL, keep ? "the store takes no more" : "too busy keeping");
         return;
     }
     *keep = (struct keep){

@@ -268,7 +268,7 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
 static void unit_renew(struct engine *e, struct unit *u, const struct app *a, enum target target,
                        uint32_t need_mib)
 {
-    if (u->body.surrogate)
+    if (u->body.surrogate || side_minority(e)) /* which raises no epoch */
         u->body.surrogate++;
     else
         u->body.epoch++;
@@ -407,13 +407,15 @@ static void renew_deadline(struct engine *e, struct unit *u)
 
 /* ---- Reconcile ----------------------------------------------------------------------------------- */
 
-/* What the winner's host said before it last began says nothing of now. */
+/* One that went down with its host says that it runs until its owner, up again, has looked. */
 static bool winner_ready(const struct engine *e, const struct slot_claim *c)
 {
-    if (!c || c->state != UNIT_RUNNING)
-        return c && (c->state == UNIT_DONE || c->state == UNIT_FAILED);
-    const struct peer *p = peer_find(e, c->owner);
-    return p && c->boot == p->boot;
+    if (!c)
+        return false;
+    if (c->state == UNIT_DONE || c->state == UNIT_FAILED)
+        return true;
+    uint64_t boot = c->peer ? c->peer->boot : e->cfg.boot;
+    return c->state == UNIT_RUNNING && c->boot >= boot;
 }
 
 /* Nothing runs, and nothing should: what is left of it? False: the unit is gone. */
@@ -478,12 +480,10 @@ static void adopt(struct engine *e, struct unit *u, uint32_t pid)
     u->deadline_next_ms = e->now;
     u->deadline_set = true;
     unit_reserve(e, u, u->body.memory_mib);
-    bool news = u->body.state != UNIT_RUNNING || u->body.pid != pid || u->body.boot != e->cfg.boot;
     u->body.pid = pid;
     unit_enter(e, u, UNIT_RUNNING, "");
     unit_log(e, u, LOG_INFO, "unit.adopted");
-    if (news)
-        unit_tell(e, u);
+    unit_tell(e, u); /* of this life */
     units_dirty(e);
 }
 

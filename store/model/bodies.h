@@ -43,7 +43,8 @@ void version_decode(struct cursor *c, struct version *out);
 enum node_flags {
     NODE_LEFT = 1,     /* left for good: its claims are orphans at once */
     NODE_DRAINING = 2, /* gets no new offers */
-    NODE_READ_ONLY = 4 /* its store takes no writes: gets no new offers */
+    NODE_READ_ONLY = 4, /* its store takes no writes: gets no new offers */
+    NODE_SETTLED = 8    /* it has been with the majority, undisturbed, in this life (placement.md, rule 8) */
 };
 
 struct node_body {
@@ -64,6 +65,7 @@ struct node_body {
     uint32_t cpus;
     char arch[16];
     struct labels labels;
+    uint64_t published_ms; /* wall; renewed hourly, so that long dead ones can be told from others */
 };
 
 enum err node_body_encode(const struct node_body *n, struct pack *k) MUST_USE;
@@ -170,7 +172,7 @@ struct unit_body {
     uint32_t memory_mib; /* what the host reserves for it, while it runs */
     uint64_t run;      /* the name of what was started last: the epoch then, or 1 << 63 | surrogate. A
                           claim may outgrow it: what runs well is not started again for a new epoch */
-    uint64_t boot; /* the owner's when it wrote this: what an earlier life's record says of running may be over */
+    uint64_t boot;     /* the owner's when it said so: what another life of it says of running is stale */
     char reason[REASON_SIZE];
 };
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { FIELDS = 17, ADDRESS_FIELDS = 2 };
+enum { FIELDS = 18, ADDRESS_FIELDS = 2 };
 
 /* ---- Labels, shared with specs -------------------------------------------------------------------- */
 
@@ -64,6 +64,7 @@ enum err node_body_encode(const struct node_body *n, struct pack *k)
     pack_str(k, n->arch);
     labels_encode(&n->labels, k);
     pack_array(k, 0); /* networks: reserved */
+    pack_uint(k, n->published_ms);
     return pack_end(k);
 }
 
@@ -101,6 +102,7 @@ enum err node_body_decode(struct slice body, struct node_body *out)
     cursor_text(&c, n.arch, sizeof n.arch);
     labels_decode(&c, &n.labels);
     cursor_skip(&c);
+    n.published_ms = cursor_uint(&c, UINT64_MAX);
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
     if (err)

@@ -29,11 +29,16 @@ struct check {
     struct seen *epochs;   /* each owner's highest real epoch of each slot */
     struct seen *offers;   /* to whom a notary offered a (slot, epoch) */
     struct seen *ceilings; /* while a minority is watched: the highest epoch of each slot when it began */
+    struct seen *claims;   /* while they are counted: new real claims of each slot */
+    bool counting;
     bool watching;
     uint32_t watched_side;
     struct kept *acknowledged, *removed;
     uint64_t lost_ms[HOSTS_MAX]; /* when each host lost its disk last; 0: never */
-    uint64_t marked_starts;
+    uint64_t marked_starts, marked_stops;
+    bool slot_watched;
+    struct uid watched_app;
+    uint16_t watched_slot;
 };
 
 static struct seen *seen_find(struct seen *head, const struct claim_key *key)
@@ -122,7 +127,7 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
     struct seen *last = seen_add(&c->epochs, &key);
     const struct unit_id id = {.app = app, .slot = slot};
     struct unit_body durable;
-    if (claim_on_disk(h, &id, &durable) && u.epoch < durable.epoch)
+    if (claim_on_disk(h, &id, &durable) && !durable.surrogate && u.epoch < durable.epoch)
         world_fail(c->w, "host %u: the epoch of its claim on slot %u falls from %llu to %llu", h->index,
                    slot, (unsigned long long)durable.epoch, (unsigned long long)u.epoch);
     if (u.epoch > last->value && !u.released) {
@@ -131,6 +136,9 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
         if (rivals.epoch >= u.epoch)
             world_fail(c->w, "host %u claims slot %u at epoch %llu, and knows a claim at %llu", h->index,
                        slot, (unsigned long long)u.epoch, (unsigned long long)rivals.epoch);
+        const struct claim_key of_slot = slot_key(&app, slot);
+        if (c->counting && ++seen_add(&c->claims, &of_slot)->value > 1)
+            world_fail(c->w, "host %u claims slot %u, which has a new owner already", h->index, slot);
     }
     if (u.epoch > last->value) /* one that lost its records learns of its claims again, the older ones too */
         last->value = u.epoch;
@@ -224,6 +232,16 @@ static void on_effect(struct world *w, struct host *h, const struct effect *f)
         on_offer(c, h, f->log.fields);
 }
 
+static bool watched_is_ready(const struct check *c)
+{
+    for (uint32_t i = 0; i < c->w->host_count; i++)
+        for (const struct guest *g = c->w->hosts[i].guests; g; g = g->next)
+            if (g->state == GUEST_RUNNING && !g->stopping && g->run.slot == c->watched_slot &&
+                uid_equal(&g->run.app, &c->watched_app))
+                return true;
+    return false;
+}
+
 /* 1: neither what is reserved nor what runs takes more than there is. */
 static void on_step(struct world *w, struct host *h)
 {
@@ -234,6 +252,8 @@ static void on_step(struct world *w, struct host *h)
     if (reserved > h->cfg.capacity_mib || runs > h->cfg.capacity_mib)
         world_fail(w, "host %u of %u MiB: %u are reserved, guests take %u", h->index, h->cfg.capacity_mib,
                    reserved, runs);
+    if (w->check->slot_watched && !watched_is_ready(w->check))
+        world_fail(w, "slot %u is moved, and no instance of it is ready", w->check->watched_slot);
 }
 
 /* ---- What the scenario tells ------------------------------------------------------------------------ */
@@ -263,6 +283,7 @@ void check_free(struct check *c)
     seen_free(&c->epochs);
     seen_free(&c->offers);
     seen_free(&c->ceilings);
+    seen_free(&c->claims);
     kept_free(c->acknowledged);
     kept_free(c->removed);
     free(c);
@@ -281,6 +302,25 @@ void check_removed(struct check *c, const struct uid *app)
     keep(&c->removed, app, 0);
 }
 
+/* It lost to one that was written elsewhere without knowing of it, whatever number that has. */
+static bool in_history(const struct host *h, const struct uid *app, uint32_t revision)
+{
+    for (const struct value *v = h->disk; v; v = v->hh.next) {
+        struct record r;
+        struct spec_body spec;
+        if (v->key.kind != RECORD_HISTORY || record_decode(v->bytes, v->len, &r))
+            continue;
+        const struct uid uid = record_key_uid(&r.key);
+        struct cursor c;
+        cursor_init(&c, r.body.p, r.body.len);
+        const struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
+        if (uid_equal(&uid, app) && !c.err && !record_decode(inner.p, inner.len, &r) &&
+            !spec_body_decode(r.body, &spec) && spec.revision == revision)
+            return true;
+    }
+    return false;
+}
+
 static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
 {
     struct record r;
@@ -289,7 +329,8 @@ static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revi
     if (disk_find(h, &deleted, &r))
         return true;
     const struct record_key key = record_key_app(RECORD_SPEC, app);
-    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) || spec.revision < revision)
+    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) ||
+        (spec.revision < revision && !in_history(h, app, revision)))
         return false; /* a later one that came, or a concurrent one that won, will do */
     for (uint32_t i = 0; i < spec.image_count; i++)
         if (!host_has_image(h, &spec.images[i].image))
@@ -349,6 +390,35 @@ void check_disk_lost(struct check *c, const struct host *h)
 void check_mark(struct check *c)
 {
     c->marked_starts = c->w->total.starts;
+    c->marked_stops = c->w->total.stops;
+}
+
+uint64_t check_stops(const struct check *c)
+{
+    return c->w->total.stops - c->marked_stops;
+}
+
+void check_claims_begin(struct check *c)
+{
+    c->counting = true;
+}
+
+void check_claims_end(struct check *c)
+{
+    c->counting = false;
+    seen_free(&c->claims);
+}
+
+void check_watch(struct check *c, const struct uid *app, uint16_t slot)
+{
+    c->slot_watched = true;
+    c->watched_app = *app;
+    c->watched_slot = slot;
+}
+
+void check_watch_end(struct check *c)
+{
+    c->slot_watched = false;
 }
 
 uint64_t check_starts(const struct check *c)
@@ -473,6 +543,15 @@ static void members_check(struct settle *s, const struct host *h)
             return;
         }
     }
+}
+
+bool check_all_alive(struct check *c)
+{
+    struct settle s = {.c = c};
+    for (uint32_t i = 0; i < c->w->host_count && !says(&s); i++)
+        if (c->w->hosts[i].engine && !c->w->hosts[i].gone)
+            members_check(&s, &c->w->hosts[i]);
+    return !says(&s);
 }
 
 static void kept_check(struct settle *s)

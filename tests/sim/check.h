@@ -25,12 +25,22 @@ void check_records_lost(struct check *c, const struct host *h);
 /* Healed and quiet: NULL if all is right, else what isn't (in a static buffer). */
 const char *check_settled(struct check *c);
 
+/* Does everybody hold everybody alive? */
+bool check_all_alive(struct check *c);
+
 /* 9: from now on nobody of these hosts may raise an epoch. */
 void check_minority_begin(struct check *c, uint32_t side);
 void check_minority_end(struct check *c);
-/* 7: starts of guests since the mark. */
+/* 7, 8: guests that were started, or told to stop, since the mark. */
 void check_mark(struct check *c);
 uint64_t check_starts(const struct check *c);
+uint64_t check_stops(const struct check *c);
+/* 8: from now on no slot gets more than one new owner. */
+void check_claims_begin(struct check *c);
+void check_claims_end(struct check *c);
+/* 13: from now on an instance of the slot is ready at any time. */
+void check_watch(struct check *c, const struct uid *app, uint16_t slot);
+void check_watch_end(struct check *c);
 
 /* Guests that run for a slot. */
 uint32_t check_instances(const struct world *w, const struct uid *app, uint16_t slot);

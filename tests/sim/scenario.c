@@ -1,51 +1,9 @@
-#include "tests/sim/scenario.h"
-
-#include "tests/sim/check.h"
+#include "tests/sim/scenario_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    APPS_MAX = 2048,
-    COMMANDS_OPEN_MAX = 1024,
-    CALM_MS = 6000,      /* the mesh forms */
-    TICK_MS = 100,       /* between two strokes of fate */
-    SETTLE_MS = 180000,  /* healed, all must be right within this */
-    HOLD_MS = 3000,      /* … and stay so */
-    QUIET_MS = 25000,    /* what a join, a death or a cut does is done by then */
-    MINORITY_DETECT_MS = 25000
-};
-
-struct app {
-    char name[NAME_SIZE];
-    struct hash image;
-    struct spec_body spec;
-    bool deployed;
-};
-
-struct open_command {
-    uint64_t client;
-    enum command_kind kind;
-    uint32_t host;
-    uint32_t need;
-    uint64_t at_ms;
-};
-
-struct scenario {
-    struct world *w;
-    struct check *check;
-    const struct scenario_config *cfg;
-    struct rng *rng;
-    struct app apps[APPS_MAX];
-    uint32_t app_count;
-    struct open_command open[COMMANDS_OPEN_MAX];
-    uint64_t clients;
-    uint64_t back_ms[HOSTS_MAX]; /* a host that is down comes back then; 0: it isn't to */
-    uint64_t heal_ms;            /* a partition ends then */
-    uint64_t peace_ms;           /* all that is bad ends then */
-    uint32_t left, lost;
-    uint64_t well_ms[HOSTS_MAX]; /* what ails a host (links, disk, store) is over then; 0: nothing does */
-};
+enum { CALM_MS = 6000 /* the mesh forms */ };
 
 static struct host *host_by_chance(struct scenario *s)
 {
@@ -65,7 +23,7 @@ static struct host *running_host(struct scenario *s)
 
 /* ---- Hosts ------------------------------------------------------------------------------------------ */
 
-static void host_make(struct scenario *s)
+void scenario_host_make(struct scenario *s)
 {
     static const char *const zones[] = {"attic", "cellar", "shed"};
     struct engine_config cfg = engine_config_default();
@@ -82,7 +40,7 @@ static void host_make(struct scenario *s)
     s->back_ms[h->index] = s->w->now + rng_below(s->rng, 2000);
 }
 
-static void hosts_back(struct scenario *s)
+void scenario_hosts_back(struct scenario *s)
 {
     for (uint32_t i = 0; i < s->w->host_count; i++) {
         struct host *h = &s->w->hosts[i];
@@ -106,7 +64,7 @@ static uint32_t alive(const struct host *h, uint64_t now)
     return n;
 }
 
-static void command(struct scenario *s, struct host *h, struct command *c)
+void scenario_command(struct scenario *s, struct host *h, struct command *c)
 {
     struct open_command *o = &s->open[++s->clients % COMMANDS_OPEN_MAX];
     uint32_t live = alive(h, s->w->now);
@@ -124,6 +82,9 @@ static void on_reply(struct world *w, uint64_t client, const struct effect_reply
     if (o->client != client)
         return;
     o->client = 0;
+    s->reply.client = client;
+    s->reply.err = r->err;
+    s->reply.app = r->app;
     if (r->err == ERR_PARTIAL && o->kind == COMMAND_LEAVE)
         check_disk_lost(s->check, &w->hosts[o->host]); /* it said so */
     if (r->err) {
@@ -137,7 +98,7 @@ static void on_reply(struct world *w, uint64_t client, const struct effect_reply
         check_removed(s->check, &r->app);
 }
 
-static struct app *app_make(struct scenario *s)
+struct app *scenario_app_make(struct scenario *s)
 {
     static const uint32_t sizes[] = {16, 32, 32, 64, 64, 128, 4096};
     struct app *a = &s->apps[s->app_count++];
@@ -162,7 +123,7 @@ static struct app *app_make(struct scenario *s)
     return a;
 }
 
-static void deploy(struct scenario *s, struct app *a)
+void scenario_deploy(struct scenario *s, struct app *a)
 {
     static const char *const args[] = {"--hello=world", "--verbose"};
     struct host *h = running_host(s);
@@ -178,7 +139,7 @@ static void deploy(struct scenario *s, struct app *a)
     };
     a->deployed = true;
     if (h->engine)
-        command(s, h, &c);
+        scenario_command(s, h, &c);
 }
 
 static void command_by_chance(struct scenario *s)
@@ -211,10 +172,10 @@ static void command_by_chance(struct scenario *s)
         c.kind = COMMAND_SCALE;
         break;
     default:
-        deploy(s, a);
+        scenario_deploy(s, a);
         return;
     }
-    command(s, h, &c);
+    scenario_command(s, h, &c);
 }
 
 /* ---- Fate ------------------------------------------------------------------------------------------- */
@@ -229,7 +190,7 @@ static void partition(struct scenario *s)
     world_note(s->w, "partition into %u", sides);
 }
 
-static void heal(struct scenario *s)
+void scenario_heal(struct scenario *s)
 {
     for (uint32_t i = 0; i < s->w->host_count; i++)
         s->w->hosts[i].side = 0;
@@ -244,7 +205,7 @@ static void leave(struct scenario *s, struct host *h)
         return;
     s->left++;
     s->w->total.leaves++;
-    command(s, h, &c);
+    scenario_command(s, h, &c);
 }
 
 /* Its links, its disk or its store ail for a while. */
@@ -329,7 +290,7 @@ static void node_stop(struct scenario *s, struct host *h)
 {
     struct command c = {.kind = COMMAND_NODE_STOP};
     s->w->total.node_stops++;
-    command(s, h, &c);
+    scenario_command(s, h, &c);
 }
 
 static void stroke(struct scenario *s)
@@ -399,7 +360,7 @@ static void stroke(struct scenario *s)
     }
 }
 
-static void hosts_gone(struct scenario *s)
+void scenario_hosts_gone(struct scenario *s)
 {
     for (uint32_t i = 0; i < s->w->host_count; i++) {
         struct host *h = &s->w->hosts[i];
@@ -429,18 +390,18 @@ static void chaos(struct scenario *s)
         world_run_until(w, w->now + TICK_MS);
         owed += deploys;
         for (; owed >= s->cfg->chaos_ms / 2 && s->app_count < s->cfg->apps; owed -= s->cfg->chaos_ms / 2)
-            deploy(s, app_make(s));
+            scenario_deploy(s, scenario_app_make(s));
         if (rng_below(s->rng, 3) == 0)
             command_by_chance(s);
         if (rng_below(s->rng, 100) < 20 + s->cfg->hosts * 2 / 3)
             stroke(s);
         if (s->heal_ms && w->now >= s->heal_ms)
-            heal(s);
+            scenario_heal(s);
         for (uint32_t i = 0; i < w->host_count; i++)
             if (s->well_ms[i] && w->now >= s->well_ms[i])
                 well(s, &w->hosts[i]);
-        hosts_gone(s);
-        hosts_back(s);
+        scenario_hosts_gone(s);
+        scenario_hosts_back(s);
     }
 }
 
@@ -449,11 +410,11 @@ static void chaos(struct scenario *s)
 static void peace(struct scenario *s)
 {
     struct world *w = s->w;
-    heal(s);
+    scenario_heal(s);
     w->loss_permille = w->corrupt_permille = w->replay_permille = w->duplicate_permille = 0;
     w->guest_exits_permille = w->guest_fails_permille = w->fetch_fails_permille = 0;
     w->delay_max_ms = 3;
-    hosts_gone(s);
+    scenario_hosts_gone(s);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = &w->hosts[i];
         h->disk_fails_until_ms = 0;
@@ -462,136 +423,6 @@ static void peace(struct scenario *s)
         if (!h->engine && !h->gone)
             host_start(w, h);
     }
-}
-
-/* 6: in time, and it stays so. */
-static void settle(struct scenario *s, const char *when)
-{
-    struct world *w = s->w;
-    uint64_t end = w->now + SETTLE_MS;
-    const char *wrong = "";
-    while (wrong && w->now < end && !w->failed) {
-        world_run_until(w, w->now + 1000);
-        hosts_gone(s);
-        hosts_back(s);
-        if (w->failed)
-            return;
-        wrong = check_settled(s->check);
-        if (!wrong) {
-            world_run_until(w, w->now + HOLD_MS);
-            wrong = w->failed ? NULL : check_settled(s->check);
-        }
-    }
-    if (wrong)
-        world_fail(w, "%s, after %d s: %s", when, SETTLE_MS / 1000, wrong);
-}
-
-struct pending {
-    uint32_t count;
-};
-
-static void pending_visit(void *ctx, const struct unit_view *v)
-{
-    struct pending *p = ctx;
-    p->count += v->body.state == UNIT_PENDING;
-}
-
-static struct host *view_host(struct scenario *s)
-{
-    for (uint32_t i = 0; i < s->w->host_count; i++)
-        if (s->w->hosts[i].engine && !s->w->hosts[i].gone)
-            return &s->w->hosts[i];
-    return NULL;
-}
-
-static uint32_t pending_units(struct scenario *s)
-{
-    struct pending p = {0};
-    struct host *h = view_host(s);
-    if (h)
-        engine_each_unit(h->engine, NULL, pending_visit, &p);
-    return p.count;
-}
-
-static uint32_t guests_of(const struct host *h)
-{
-    uint32_t n = 0;
-    for (const struct guest *g = h->guests; g; g = g->next)
-        n += g->state != GUEST_ENDED;
-    return n;
-}
-
-static struct host *busy_host(struct scenario *s, uint32_t side)
-{
-    struct host *best = NULL;
-    for (uint32_t i = 2; i < s->w->host_count; i++) {
-        struct host *h = &s->w->hosts[i];
-        if (h->engine && !h->gone && h->side == side && (!best || guests_of(h) > guests_of(best)))
-            best = h;
-    }
-    return best;
-}
-
-/* 7: what waits for room may start; nothing else moves. */
-static void a_join_moves_nothing(struct scenario *s)
-{
-    uint32_t waiting = pending_units(s);
-    check_mark(s->check);
-    host_make(s);
-    world_run_until(s->w, s->w->now + 3000);
-    hosts_back(s);
-    world_run_until(s->w, s->w->now + QUIET_MS);
-    if (!s->w->failed && check_starts(s->check) > waiting)
-        world_fail(s->w, "a host joined, %u units were pending, and %llu guests were started", waiting,
-                   (unsigned long long)check_starts(s->check));
-    settle(s, "after a join");
-}
-
-static void a_death_moves_its_orphans(struct scenario *s)
-{
-    struct host *h = busy_host(s, 0);
-    if (!h || s->w->failed)
-        return;
-    uint32_t orphans = guests_of(h);
-    check_mark(s->check);
-    host_cut_power(s->w, h);
-    h->gone = true;
-    world_run_until(s->w, s->w->now + QUIET_MS);
-    if (!s->w->failed && check_starts(s->check) > orphans)
-        world_fail(s->w, "a host with %u guests died, and %llu were started", orphans,
-                   (unsigned long long)check_starts(s->check));
-    settle(s, "after a death");
-    h->gone = false;
-    if (!s->w->failed)
-        host_start(s->w, h);
-    settle(s, "after its return");
-}
-
-static void a_minority_raises_no_epoch(struct scenario *s)
-{
-    struct world *w = s->w;
-    uint32_t cut = 0, want = w->host_count / 3;
-    if (want < 2 || w->failed)
-        return;
-    world_run_until(w, w->now + 35000); /* the membership is stable */
-    for (uint32_t i = w->host_count; i > 0 && cut < want; i--)
-        if (!w->hosts[i - 1].gone) {
-            w->hosts[i - 1].side = 1;
-            cut++;
-        }
-    w->total.partitions++;
-    world_note(w, "%u hosts are cut off", cut);
-    world_run_until(w, w->now + MINORITY_DETECT_MS);
-    check_minority_begin(s->check, 1);
-    struct host *h = busy_host(s, 1);
-    if (h)
-        host_cut_power(w, h);
-    world_run_until(w, w->now + QUIET_MS);
-    check_minority_end(s->check);
-    heal(s);
-    if (h && !w->failed)
-        host_start(w, h);
-    settle(s, "after a minority was cut off");
 }
 
 struct world *scenario_run(const struct scenario_config *cfg)
@@ -607,19 +438,15 @@ struct world *scenario_run(const struct scenario_config *cfg)
     w->scenario = s;
     w->on_reply = on_reply;
     for (uint32_t i = 0; i < cfg->hosts; i++)
-        host_make(s);
+        scenario_host_make(s);
     while (w->now < CALM_MS && !w->failed) {
         world_run_until(w, w->now + TICK_MS);
-        hosts_back(s);
+        scenario_hosts_back(s);
     }
     chaos(s);
     if (!w->failed)
         peace(s);
-    settle(s, "healed");
-    if (!w->failed)
-        a_join_moves_nothing(s);
-    a_death_moves_its_orphans(s);
-    a_minority_raises_no_epoch(s);
+    quiet_questions(s);
     w->on_effect = NULL;
     w->on_step = NULL;
     w->on_reply = NULL;

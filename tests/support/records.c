@@ -41,6 +41,7 @@ struct node_body sample_node(void)
         .cpus = 8,
         .arch = "x86_64",
         .labels = {.count = 2, .v = {{"disk", "ssd"}, {"zone", "a"}}},
+        .published_ms = 1700000000002,
     };
     memset(n.x25519, 0x25, sizeof n.x25519);
     return n;
@@ -80,8 +81,8 @@ struct unit_body sample_unit(void)
         .pid = 4711,
         .memory_mib = 34,
         .run = 3,
+        .boot = 1700000000001,
         .reason = "killed by signal 9",
-        .boot = 1700000000000,
     };
 }
 

@@ -118,7 +118,7 @@ static void a_body_that_grew_is_read_without_what_is_new(void **state)
     static const struct {
         enum record_kind kind;
         uint32_t fields;
-    } kinds[] = {{RECORD_NODE, 17},   {RECORD_SPEC, 11},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
+    } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 11},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
                  {RECORD_DELETED, 2}, {RECORD_UNIT, 17}, {RECORD_HOLDER, 2}};
     static uint8_t record_bytes[RECORD_BYTES_MAX], out[sizeof buffer];
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -352,7 +352,7 @@ static void a_unit_is_read_as_it_was_written(void **state)
     assert_true(out.since_ms == u.since_ms);
     assert_int_equal(out.pid, 4711);
     assert_int_equal(out.memory_mib, 34);
-    assert_true(out.run == u.run);
+    assert_true(out.run == u.run && out.boot == u.boot);
     assert_string_equal(out.reason, u.reason);
 }
 

@@ -1,0 +1,307 @@
+/* What is asked of a mesh that has been left in peace. Every seed is asked whether it settles, and whether a join, a
+ * death and a partition move what they should and nothing else; some are asked more. */
+#include "tests/sim/scenario_internal.h"
+
+#include <string.h>
+
+enum {
+    SETTLE_MS = 180000,  /* healed, all must be right within this */
+    HOLD_MS = 3000,      /* … and stay so */
+    QUIET_MS = 25000,    /* what a join, a death or a cut does is done by then */
+    STABLE_MS = 35000,   /* so long without a change, and the membership is the stable one */
+    MINORITY_DETECT_MS = 25000
+};
+
+/* 6: in time, and it stays so. */
+static void settle(struct scenario *s, const char *when)
+{
+    struct world *w = s->w;
+    uint64_t end = w->now + SETTLE_MS;
+    const char *wrong = "";
+    while (wrong && w->now < end && !w->failed) {
+        world_run_until(w, w->now + 1000);
+        scenario_hosts_gone(s);
+        scenario_hosts_back(s);
+        if (w->failed)
+            return;
+        wrong = check_settled(s->check);
+        if (!wrong) {
+            world_run_until(w, w->now + HOLD_MS);
+            wrong = w->failed ? NULL : check_settled(s->check);
+        }
+    }
+    if (wrong)
+        world_fail(w, "%s, after %d s: %s", when, SETTLE_MS / 1000, wrong);
+}
+
+static void wait_ms(struct scenario *s, uint64_t ms)
+{
+    world_run_until(s->w, s->w->now + ms);
+}
+
+/* ---- What there is ---------------------------------------------------------------------------------- */
+
+struct units {
+    struct world *w;
+    uint32_t pending, missing, surplus;
+    uint64_t seen, chosen; /* one that runs, by chance */
+    struct rng *rng;
+    char app[NAME_SIZE];
+    uint16_t slot;
+};
+
+static void unit_visit(void *ctx, const struct unit_view *v)
+{
+    struct units *u = ctx;
+    uint32_t instances = check_instances(u->w, &v->app, v->slot);
+    bool first = v->winner || v->node == 0; /* each slot is shown once so, and for each overtaken one that runs */
+    if (!first)
+        return;
+    u->pending += v->body.state == UNIT_PENDING;
+    u->missing += instances == 0 && v->body.state != UNIT_STOPPED && v->body.state != UNIT_DONE &&
+                  v->body.state != UNIT_FAILED;
+    u->surplus += instances > 1 ? instances - 1 : 0;
+    if (instances == 1 && v->body.state == UNIT_RUNNING && rng_below(u->rng, ++u->seen) == 0) {
+        snprintf(u->app, sizeof u->app, "%s", v->app_name);
+        u->slot = v->slot;
+    }
+}
+
+static struct host *view_host(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        if (host_runs(s->w, &s->w->hosts[i]) && !s->w->hosts[i].gone)
+            return &s->w->hosts[i];
+    return NULL;
+}
+
+static struct units units_now(struct scenario *s)
+{
+    struct units u = {.w = s->w, .rng = s->rng};
+    struct host *h = view_host(s);
+    if (h)
+        engine_each_unit(h->engine, NULL, unit_visit, &u);
+    return u;
+}
+
+static uint32_t guests_of(const struct host *h)
+{
+    uint32_t n = 0;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        n += g->state != GUEST_ENDED;
+    return n;
+}
+
+static struct host *busy_host(struct scenario *s, uint32_t side)
+{
+    struct host *best = NULL;
+    for (uint32_t i = 2; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (h->engine && !h->gone && h->side == side && (!best || guests_of(h) > guests_of(best)))
+            best = h;
+    }
+    return best;
+}
+
+static void at_most(struct scenario *s, const char *what, uint64_t starts, uint64_t stops)
+{
+    if (!s->w->failed && check_starts(s->check) > starts)
+        world_fail(s->w, "%s: %llu guests were started, %llu had reason to be", what,
+                   (unsigned long long)check_starts(s->check), (unsigned long long)starts);
+    if (!s->w->failed && check_stops(s->check) > stops)
+        world_fail(s->w, "%s: %llu guests were stopped, %llu had reason to be", what,
+                   (unsigned long long)check_stops(s->check), (unsigned long long)stops);
+}
+
+/* ---- Asked of every seed ---------------------------------------------------------------------------- */
+
+/* 7: what waits for room may start; nothing else moves. */
+static void a_join_moves_nothing(struct scenario *s)
+{
+    const struct units before = units_now(s);
+    check_mark(s->check);
+    scenario_host_make(s);
+    wait_ms(s, 3000);
+    scenario_hosts_back(s);
+    wait_ms(s, QUIET_MS);
+    at_most(s, "a host joined", before.pending, 0);
+    settle(s, "after a join");
+}
+
+static void a_death_moves_its_orphans(struct scenario *s)
+{
+    struct host *h = busy_host(s, 0);
+    if (!h || s->w->failed)
+        return;
+    uint32_t orphans = guests_of(h);
+    check_mark(s->check);
+    host_cut_power(s->w, h);
+    h->gone = true;
+    wait_ms(s, QUIET_MS);
+    at_most(s, "a host died", orphans, 0);
+    settle(s, "after a death");
+    h->gone = false;
+    const struct units before = units_now(s);
+    check_mark(s->check);
+    if (!s->w->failed)
+        host_start(s->w, h);
+    settle(s, "after its return");
+    at_most(s, "a host returned", before.pending, 0);
+}
+
+/* 9: a minority raises no epoch. 8: when it is healed, at most the surplus is stopped, and what is missing started. */
+static void a_minority_raises_no_epoch(struct scenario *s)
+{
+    struct world *w = s->w;
+    uint32_t cut = 0, want = w->host_count / 3;
+    if (want < 2 || w->failed)
+        return;
+    wait_ms(s, STABLE_MS);
+    for (uint32_t i = w->host_count; i > 0 && cut < want; i--)
+        if (!w->hosts[i - 1].gone) {
+            w->hosts[i - 1].side = 1;
+            cut++;
+        }
+    w->total.partitions++;
+    world_note(w, "%u hosts are cut off", cut);
+    wait_ms(s, MINORITY_DETECT_MS);
+    check_minority_begin(s->check, 1);
+    struct host *h = busy_host(s, 1);
+    if (h)
+        host_cut_power(w, h);
+    wait_ms(s, QUIET_MS);
+    check_minority_end(s->check);
+    scenario_heal(s);
+    check_claims_begin(s->check);
+    if (h && !w->failed)
+        host_start(w, h);
+    /* While they find each other again, both sides still act as such. */
+    for (int i = 0; i < 600 && !check_all_alive(s->check) && !w->failed; i++)
+        wait_ms(s, TICK_MS);
+    const struct units before = units_now(s);
+    check_mark(s->check);
+    settle(s, "after a minority was cut off");
+    check_claims_end(s->check);
+    at_most(s, "a minority returned", before.missing, before.surplus);
+}
+
+/* ---- Asked of some ---------------------------------------------------------------------------------- */
+
+/* Guests outlive every daemon, where it is back before anybody can take it for dead. */
+static void daemons_restart_and_guests_run_on(struct scenario *s)
+{
+    const struct units before = units_now(s);
+    check_mark(s->check);
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (!h->engine)
+            continue;
+        host_kill_daemon(s->w, h);
+        s->back_ms[i] = s->w->now + 100 + rng_below(s->rng, 1000);
+    }
+    for (int i = 0; i < 15 && !s->w->failed; i++) {
+        wait_ms(s, TICK_MS);
+        scenario_hosts_back(s);
+    }
+    settle(s, "after all daemons were killed");
+    at_most(s, "all daemons were killed", before.pending, 0);
+}
+
+/* All comes back by itself, also when one host doesn't; and when that one comes at last, nothing moves. */
+static void a_blackout_ends(struct scenario *s)
+{
+    struct host *missing = busy_host(s, 0);
+    s->w->total.blackouts++;
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (h->gone)
+            continue;
+        host_cut_power(s->w, h);
+        s->back_ms[i] = s->w->now + 500 + rng_below(s->rng, 20000);
+    }
+    if (missing)
+        missing->gone = true;
+    wait_ms(s, 20500);
+    settle(s, "after a blackout");
+    if (!missing || s->w->failed)
+        return;
+    const struct units before = units_now(s);
+    check_mark(s->check);
+    missing->gone = false;
+    host_start(s->w, missing);
+    settle(s, "after the last one's return");
+    at_most(s, "the last one returned after a blackout", before.pending, 0);
+}
+
+static bool done(struct scenario *s, struct host *h, struct command *c)
+{
+    scenario_command(s, h, c);
+    for (int i = 0; i < 600 && s->reply.client != s->clients && !s->w->failed; i++)
+        wait_ms(s, TICK_MS);
+    return s->reply.client == s->clients && s->reply.err == ERR_OK;
+}
+
+/* 13: the new one is ready before the old one ends. */
+static void a_move_leaves_no_gap(struct scenario *s)
+{
+    struct units u = units_now(s);
+    struct host *h = view_host(s);
+    struct uid app;
+    if (!h || !u.seen || engine_find_app(h->engine, u.app, &app))
+        return;
+    struct command c = {.kind = COMMAND_MOVE, .app = u.app, .slot = u.slot};
+    check_mark(s->check);
+    check_watch(s->check, &app, u.slot);
+    bool moved = done(s, h, &c);
+    settle(s, "after a move");
+    check_watch_end(s->check);
+    at_most(s, "a unit was moved", u.pending + (moved ? 1 : 0), moved ? 1 : 0); /* it leaves room */
+}
+
+/* 11, in the large: replicas of an app are on hosts of their own, where there are enough. */
+static void a_new_app_spreads(struct scenario *s)
+{
+    struct app *a = s->app_count < APPS_MAX ? scenario_app_make(s) : NULL;
+    struct host *h = view_host(s);
+    if (!a || !h)
+        return;
+    a->spec.memory_mib = 1;
+    a->spec.require.count = 0;
+    a->spec.restart = RESTART_ALWAYS;
+    host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
+    struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = 3};
+    if (!done(s, h, &c))
+        return;
+    settle(s, "after a deploy");
+    uint32_t on = 0, fit = 0, guests = 0;
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        const struct host *o = &s->w->hosts[i];
+        uint32_t here = 0;
+        for (const struct guest *g = o->guests; g; g = g->next)
+            here += g->state != GUEST_ENDED && uid_equal(&g->run.app, &s->reply.app);
+        on += here > 0;
+        guests += here;
+        fit += o->engine && (here > 0 || engine_reserved_mib(o->engine) + 64 <= o->cfg.capacity_mib);
+    }
+    if (!s->w->failed && on < guests && on < fit)
+        world_fail(s->w, "a new app's %u replicas run on %u hosts, and %u have room", guests, on, fit);
+    c = (struct command){.kind = COMMAND_REMOVE, .app = a->name};
+    if (!s->w->failed && done(s, h, &c))
+        settle(s, "after a removal");
+}
+
+void quiet_questions(struct scenario *s)
+{
+    static void (*const more[])(struct scenario *) = {
+        daemons_restart_and_guests_run_on, a_blackout_ends, a_move_leaves_no_gap, a_new_app_spreads};
+    settle(s, "healed");
+    if (!s->w->failed)
+        a_join_moves_nothing(s);
+    if (!s->w->failed)
+        a_death_moves_its_orphans(s);
+    if (!s->w->failed)
+        a_minority_raises_no_epoch(s);
+    for (uint32_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        if (!s->w->failed && rng_below(s->rng, 3) == 0)
+            more[i](s);
+}
