@@ -432,6 +432,9 @@ static void node_end(struct node *n)
     CHECK(n->closing == 0);
     if (n->timer_fd >= 0)
         close(n->timer_fd);
+    if (n->priv_fd >= 0)
+        close(n->priv_fd);
+    free(n->found);
     engine_free(n->engine);
     images_close(n->images);
     consoles_release(&n->consoles);
@@ -443,7 +446,8 @@ static void node_end(struct node *n)
     free(n->fx.buffer);
 }
 
-int node_run(const struct options *o, int priv_fd, bool *again)
+int node_run(const struct options *o, int priv_fd, enum err priv_err, const char *priv_why,
+             bool *again)
 {
     static uint64_t min_boot; /* of the run before, where this one follows a reboot */
     static uint64_t process_ms;
@@ -459,11 +463,14 @@ int node_run(const struct options *o, int priv_fd, bool *again)
     n->loop = &loop;
     n->options = o;
     n->timer_fd = -1;
+    n->priv_fd = priv_fd;
+    n->priv_err = priv_err;
+    n->priv_why = priv_why;
     n->replies_end = &n->replies;
     n->min_boot = min_boot;
     n->process_ms = process_ms = process_ms ? process_ms : clock_boottime_ms();
     int status = 0;
-    if (node_begin(n, priv_fd, why, sizeof why)) {
+    if (node_begin(n, why, sizeof why)) {
         fprintf(stderr, "meshd: %s\n", why);
         status = 1;
     } else {
