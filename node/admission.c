@@ -79,7 +79,8 @@ static enum err admit(struct engine *e, const struct app *a, const struct unit *
         return ERR_FULL;
     }
     if (a->fault_until_ms > e->now) {
-        snprintf(why, size, "its host failed to run it a moment ago");
+        const char *missing = images_failed(e, spec);
+        snprintf(why, size, "%s", missing ? missing : "its host failed to run it a moment ago");
         return ERR_NO_ROOM;
     }
     enum err err = placement_fits(spec, &e->self, target, why, size);

@@ -525,6 +525,8 @@ void admission_answer(struct engine *e, node_id to, const struct message_offer *
                       enum offer_verdict verdict, const char *reason);
 void images_publish(struct engine *e, const struct image *im);
 void images_announce(struct engine *e);
+/* Why an image of the spec could not be had here, after some tries; NULL: none failed so. */
+const char *images_failed(const struct engine *e, const struct spec_body *spec);
 void images_drop(struct engine *e, struct image *im);
 void images_tick(struct engine *e);
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);

@@ -135,6 +135,29 @@ void images_announce(struct engine *e)
     }
 }
 
+const char *images_failed(const struct engine *e, const struct spec_body *spec)
+{
+    for (uint32_t i = 0; i < spec->image_count; i++) {
+        const struct image *im = image_find(e, &spec->images[i].image);
+        if (im && !im->have && im->tries >= IMAGE_TRIES)
+            return im->reason;
+    }
+    return NULL;
+}
+
+/* What units were passed on for want of is here: the reason not to take them back is gone. */
+static void fault_over(struct engine *e, const struct hash *image)
+{
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        struct spec_body spec;
+        if (!a->fault_until_ms || app_spec(e, a, &spec))
+            continue;
+        for (uint32_t i = 0; i < spec.image_count; i++)
+            if (hash_equal(&spec.images[i].image, image))
+                a->fault_until_ms = e->now; /* units_tick does the rest */
+    }
+}
+
 void units_on_image(struct engine *e, const struct event *ev)
 {
     struct image *im = image_add(e, &ev->image);
@@ -144,6 +167,8 @@ void units_on_image(struct engine *e, const struct event *ev)
     if (!ev->err) {
         e->images_missing -= im->wanted && !im->have;
         im->have = true;
+        if (im->tries >= IMAGE_TRIES)
+            fault_over(e, &im->hash);
         im->tries = 0;
         im->next_ms = 0;
         if (ev->size_bytes)

@@ -644,7 +644,7 @@ uint64_t planner_deadline(const struct engine *e)
 
 struct reasons {
     uint32_t hosts, no_target, constrained, full, refused, fit;
-    uint32_t most_free_mib;
+    uint32_t most_free_mib, need_mib; /* of those that are full */
     char constraint[REASON_SIZE], refusal[REASON_SIZE];
 };
 
@@ -663,10 +663,12 @@ static void reason_of(struct engine *e, const struct plan *p, node_id node, stru
         snprintf(r->constraint, sizeof r->constraint, "%s", why);
         return;
     }
-    r->most_free_mib = max_u32(r->most_free_mib, free_mib);
     uint64_t room_seq = node == e->crypto->node ? e->room_seq : n.room_seq;
-    if (free_mib < placement_reserve_mib(&p->spec, target)) {
+    uint32_t need_mib = placement_reserve_mib(&p->spec, target);
+    if (free_mib < need_mib) {
         r->full++;
+        r->most_free_mib = max_u32(r->most_free_mib, free_mib);
+        r->need_mib = r->need_mib == 0 || need_mib < r->need_mib ? need_mib : r->need_mib;
     } else if (refused_by(p->app, node, room_seq)) {
         r->refused++;
         for (uint32_t i = 0; i < p->app->refusal_count; i++)
@@ -692,11 +694,11 @@ void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, 
             reason_of(e, &p, q->node, &r);
     if (r.fit > 0)
         snprintf(text, size, "%s", e->ready ? "being placed" : "this node is still starting up");
+    else if (r.refused > 0)
+        snprintf(text, size, "refused: %.90s%s", r.refusal, r.full ? "; others have no room" : "");
     else if (r.full > 0)
         snprintf(text, size, "no host has room: %u MiB are needed, the most free is %u MiB%s",
-                 p.spec.memory_mib, r.most_free_mib, r.constrained ? " (others don't fit)" : "");
-    else if (r.refused > 0)
-        snprintf(text, size, "refused: %.100s", r.refusal);
+                 r.need_mib, r.most_free_mib, r.constrained ? " (others don't fit)" : "");
     else if (r.constrained > 0)
         snprintf(text, size, "no host fits: %.100s", r.constraint);
     else

@@ -22,7 +22,7 @@ step "simulator, 300 seeds of 3 nodes" build/unimesh-sim --seed 20000 --count 30
 step "simulator, 20 seeds, sanitizers" build-asan/unimesh-sim --seed 30000 --count 20 --nodes 15 --apps 40 --jobs 2
 step "simulator, a seed twice" build/unimesh-sim --seed 3 --count 2 --nodes 20 --apps 50 --twice
 step "quickstart" scripts/quickstart
-for test in operator guests stops overtaken hosts acknowledged input full damage strangers discover solo5; do
+for test in operator guests stops overtaken hosts acknowledged input full damage strangers discover twin lookup late helperless solo5; do
     step "integration: $test" integration $test
 done
 step "integration: restart, 100 kills" integration restart

@@ -3,7 +3,10 @@
  * by the next start.
  *
  * "machine" and "boot" are a line of text each: the value, a space, and 16 hex digits of a
- * checksum. */
+ * checksum.
+ *
+ * "boot.spare" is room for the next boot number, so that a node can begin again on a full disk: the
+ * number is written into it, and the two change names. */
 #define _GNU_SOURCE
 #include "node/crypto/identity.h"
 
@@ -23,6 +26,7 @@
 
 #define KEY_FILE     "node.key"
 #define BOOT_FILE    "boot"
+#define BOOT_SPARE   "boot.spare"
 #define MACHINE_FILE "machine"
 #define LOCK_FILE    "lock"
 #define MACHINE_ID   "/etc/machine-id"
@@ -130,13 +134,19 @@ static void line_sum(const char *name, const char *value, char hex[static 2 * SU
     sodium_bin2hex(hex, 2 * SUM_SIZE + 1, full, SUM_SIZE);
 }
 
+static size_t line_make(char line[static LINE_MAX_LEN + 1], const char *name, const char *value)
+{
+    char sum[2 * SUM_SIZE + 1];
+    line_sum(name, value, sum);
+    int len = snprintf(line, LINE_MAX_LEN + 1, "%s %s\n", value, sum);
+    CHECK(len > 0 && len <= LINE_MAX_LEN);
+    return (size_t)len;
+}
+
 static enum err line_write(int dir_fd, const struct report *r, const char *name, const char *value)
 {
-    char line[LINE_MAX_LEN + 1], sum[2 * SUM_SIZE + 1];
-    line_sum(name, value, sum);
-    int len = snprintf(line, sizeof line, "%s %s\n", value, sum);
-    CHECK(len > 0 && (size_t)len < sizeof line);
-    return file_write(dir_fd, r, name, line, (size_t)len);
+    char line[LINE_MAX_LEN + 1];
+    return file_write(dir_fd, r, name, line, line_make(line, name, value));
 }
 
 /* ERR_CORRUPT says nothing in `why`. */
@@ -334,14 +344,39 @@ static bool boot_parse(const char *text, uint64_t *out)
     return true;
 }
 
+/* Into the spare file, whose block it has already; flags: O_CREAT makes it. */
+static bool spare_write(int dir_fd, const char *value, int flags)
+{
+    char line[LINE_MAX_LEN + 1];
+    size_t len = line_make(line, BOOT_FILE, value);
+    int fd = openat(dir_fd, BOOT_SPARE, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    if (fd < 0)
+        return false;
+    bool well = !disk_write_at(fd, line, len, 0) && ftruncate(fd, (off_t)len) == 0 &&
+                fsync(fd) == 0;
+    return close(fd) == 0 && well;
+}
+
+static bool spare_swap(int dir_fd, const char *value)
+{
+    return spare_write(dir_fd, value, 0) &&
+           renameat2(dir_fd, BOOT_SPARE, dir_fd, BOOT_FILE, RENAME_EXCHANGE) == 0 &&
+           !disk_sync_dir(dir_fd);
+}
+
 static enum err boot_write(struct identity *id, const struct report *r, uint64_t boot)
 {
     char value[VALUE_MAX + 1];
     snprintf(value, sizeof value, "%" PRIu64, boot);
-    enum err err = line_write(id->dir_fd, r, BOOT_FILE, value);
-    if (!err)
-        id->boot = boot;
-    return err;
+    if (!spare_swap(id->dir_fd, value)) {
+        enum err err = line_write(id->dir_fd, r, BOOT_FILE, value);
+        if (err)
+            return err;
+        if (!spare_write(id->dir_fd, value, O_CREAT)) /* no room: the next time */
+            (void)unlinkat(id->dir_fd, BOOT_SPARE, 0);
+    }
+    id->boot = boot;
+    return ERR_OK;
 }
 
 static enum err boot_take(struct identity *id, const struct report *r, uint64_t wall_ms)

@@ -2,6 +2,7 @@
  *
  *   STATE/node.key    32 bytes, the seed; made on the first start
  *   STATE/boot        the last boot number taken
+ *   STATE/boot.spare  room for the next, should the disk be full
  *   STATE/machine     a hash of /etc/machine-id, so that a copied disk is noticed
  *   STATE/lock        locked (flock) while the identity is open
  *

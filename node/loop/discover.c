@@ -185,7 +185,8 @@ static bool udp_begin(struct discover *d, uv_udp_t *udp, const char *any)
         uv_ip6_addr(any, BEACON_PORT, (struct sockaddr_in6 *)&at);
     else
         uv_ip4_addr(any, BEACON_PORT, (struct sockaddr_in *)&at);
-    CHECK(uv_udp_init_ex(d->node->loop, udp, at.ss_family) == 0);
+    if (uv_udp_init_ex(d->node->loop, udp, at.ss_family))
+        return false; /* a host without IPv6 has no such sockets */
     udp->data = d;
     d->closing++;
     if (uv_fileno((uv_handle_t *)udp, &fd) == 0) /* several nodes on one host */
@@ -247,6 +248,8 @@ void discover_close(struct discover **dp)
         return;
     d->node->closing++;
     uv_close((uv_handle_t *)&d->timer, on_closed);
-    uv_close((uv_handle_t *)&d->v4, on_closed);
-    uv_close((uv_handle_t *)&d->v6, on_closed);
+    if (d->v4.data)
+        uv_close((uv_handle_t *)&d->v4, on_closed);
+    if (d->v6.data)
+        uv_close((uv_handle_t *)&d->v6, on_closed);
 }

@@ -58,9 +58,8 @@ int main(int argc, char **argv)
     snprintf(shim, sizeof shim, "%s/mesh-shim", o.programs);
     do {
         int fd = -1;
-        if (priv_spawn(priv, o.run_dir, shim, &fd, why, sizeof why))
-            fprintf(stderr, "meshd: this node will run no guests: %s\n", why);
-        status = node_run(&o, fd, &again);
+        enum err err = priv_spawn(priv, o.run_dir, shim, &fd, why, sizeof why);
+        status = node_run(&o, fd, err, err ? why : "", &again);
     } while (again);
     return status;
 }

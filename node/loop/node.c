@@ -13,7 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WHY = 512 };
+enum {
+    WHY = 512,
+    TWIN_YOUNG_MS = 60000, /* of two that run with one key, who began so lately goes */
+    TWIN_REBOOTS_MAX = 8   /* … and who has outbid the other so often */
+};
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
@@ -261,6 +265,31 @@ static void quit(struct node *n, uint64_t min_boot)
     uv_stop(n->loop);
 }
 
+/* Our boot number is too low. Told so by the first whom we meet, our state is an older one (a backup): we go on above
+ * it. But whoever was taken for this node a moment ago, and now is not, has a twin that runs with the same key: two of
+ * them would outbid each other for ever, and write the same records. */
+static void reboot(struct node *n, uint64_t min_boot)
+{
+    static unsigned outbid;
+    if (n->was_synced) {
+        bool young = clock_boottime_ms() - n->process_ms < TWIN_YOUNG_MS;
+        bool goes = young || ++outbid > TWIN_REBOOTS_MAX;
+        node_log(n, LOG_ERROR, "node.twin",
+                 "what=\"another meshd runs with this node's key: its state was copied; stop one of the two, or start "
+                 "one with an empty --state; this one %s\"",
+                 goes ? "ends" : "goes on");
+        if (goes) { /* the number is taken, so that a start by hand is not told the same of this one's own past */
+            n->failed = true;
+            if (identity_boot_at_least(n->identity, min_boot + 1))
+                node_log(n, LOG_WARN, "node.boot", "what=\"it could not be written\"");
+            quit(n, 0);
+            return;
+        }
+    }
+    node_log(n, LOG_WARN, "node.reboot", "above=%llu", (unsigned long long)min_boot);
+    quit(n, min_boot);
+}
+
 static void effect_do(struct node *n, const struct effect *f)
 {
     switch (f->kind) {
@@ -307,8 +336,7 @@ static void effect_do(struct node *n, const struct effect *f)
         node_log(n, f->log.level, f->log.event, "%s", f->log.fields);
         break;
     case EFFECT_REBOOT:
-        node_log(n, LOG_WARN, "node.reboot", "above=%llu", (unsigned long long)f->min_boot);
-        quit(n, f->min_boot);
+        reboot(n, f->min_boot);
         break;
     case EFFECT_QUIT:
         quit(n, 0);
@@ -337,6 +365,7 @@ void node_step(struct node *n, struct event *ev)
         return;
     CHECK(!n->stepping);
     n->stepping = true;
+    n->was_synced = engine_synced(n->engine);
     ev->mono_ms = clock_boottime_ms();
     ev->wall_ms = clock_wall_ms();
     effects_reset(&n->fx);
@@ -403,6 +432,9 @@ static void node_end(struct node *n)
     CHECK(n->closing == 0);
     if (n->timer_fd >= 0)
         close(n->timer_fd);
+    if (n->priv_fd >= 0)
+        close(n->priv_fd);
+    free(n->found);
     engine_free(n->engine);
     images_close(n->images);
     consoles_release(&n->consoles);
@@ -414,9 +446,11 @@ static void node_end(struct node *n)
     free(n->fx.buffer);
 }
 
-int node_run(const struct options *o, int priv_fd, bool *again)
+int node_run(const struct options *o, int priv_fd, enum err priv_err, const char *priv_why,
+             bool *again)
 {
     static uint64_t min_boot; /* of the run before, where this one follows a reboot */
+    static uint64_t process_ms;
     char why[WHY] = "";
     uv_loop_t loop;
     struct node *n = calloc(1, sizeof *n);
@@ -429,10 +463,14 @@ int node_run(const struct options *o, int priv_fd, bool *again)
     n->loop = &loop;
     n->options = o;
     n->timer_fd = -1;
+    n->priv_fd = priv_fd;
+    n->priv_err = priv_err;
+    n->priv_why = priv_why;
     n->replies_end = &n->replies;
     n->min_boot = min_boot;
+    n->process_ms = process_ms = process_ms ? process_ms : clock_boottime_ms();
     int status = 0;
-    if (node_begin(n, priv_fd, why, sizeof why)) {
+    if (node_begin(n, why, sizeof why)) {
         fprintf(stderr, "meshd: %s\n", why);
         status = 1;
     } else {
@@ -445,6 +483,7 @@ int node_run(const struct options *o, int priv_fd, bool *again)
         replies_give(n);
         *again = n->again;
         min_boot = n->min_boot;
+        status = n->failed;
         node_log(n, LOG_INFO, "node.stopped", "again=%d", *again);
     }
     node_end(n);

@@ -61,6 +61,9 @@ struct node {
     bool stepping;
     struct writer writer;
     struct images *images;
+    int priv_fd; /* to mesh-priv, until the runtime has it; -1, and why */
+    enum err priv_err;
+    const char *priv_why;
     struct runtime *runtime;
     struct consoles consoles;
     struct streams *streams;
@@ -84,6 +87,9 @@ struct node {
     bool quitting;
     bool again; /* it is to begin afresh, above min_boot */
     uint64_t min_boot;
+    uint64_t process_ms; /* when this process began; a reboot is not that */
+    bool was_synced;     /* before the step that is being done */
+    bool failed;         /* it ends for a reason that is no order */
     unsigned closing;           /* parts that have not said that they are gone */
     uint64_t dropped_datagrams; /* that the system would not take */
 };
@@ -113,7 +119,7 @@ void events_on_signal(uv_signal_t *s, int number);
  */
 
 /* Everything until the loop may run. On failure `why` says what is wrong; node_end tidies up. */
-enum err node_begin(struct node *n, int priv_fd, char *why, size_t why_size) MUST_USE;
+enum err node_begin(struct node *n, char *why, size_t why_size) MUST_USE;
 
 /* ---- writer.c -------------------------------------------------------------------------------- */
 
@@ -146,7 +152,8 @@ void discover_close(struct discover **d);
 /* ---- node.c ---------------------------------------------------------------------------------- */
 
 /* Run a node until it ends. *again: it wants to begin afresh (its boot number was too low). Returns
- * the exit status. */
-int node_run(const struct options *o, int priv_fd, bool *again);
+ * the exit status. priv_fd: of priv_spawn; or -1, and why there is none. */
+int node_run(const struct options *o, int priv_fd, enum err priv_err, const char *priv_why,
+             bool *again);
 
 #endif

@@ -216,7 +216,9 @@ static enum err images_begin(struct node *n, char *why, size_t size)
     return err;
 }
 
-static void runtime_begin(struct node *n, int priv_fd)
+/* Without mesh-priv nothing can be started, but what runs is adopted, watched and stopped all the same, and mesh-priv
+ * is looked for again: a broken upgrade costs no guest. Where another node has the run folder, nothing in it is ours. */
+static void runtime_begin(struct node *n)
 {
     static const char *const probes[TARGET_COUNT] = {NULL, "hello.hvt", "hello.spt",
                                                      "hello.virtio"};
@@ -232,7 +234,7 @@ static void runtime_begin(struct node *n, int priv_fd)
     cfg.shim_path = shim;
     cfg.cache_path = cache;
     cfg.node = engine_self(n->engine);
-    cfg.priv_fd = priv_fd;
+    cfg.priv_fd = n->priv_fd;
     for (int t = 1; t < TARGET_COUNT; t++) {
         if (o->tender[t][0])
             cfg.tender[t] = o->tender[t];
@@ -243,13 +245,16 @@ static void runtime_begin(struct node *n, int priv_fd)
             cfg.probe_image[t] = probe[t];
     }
     struct runtime *rt = NULL;
-    enum err err = priv_fd < 0
-                       ? ERR_NOT_FOUND
+    if (n->priv_err)
+        node_log(n, LOG_ERROR, "priv.missing", "what=\"no guest can be started: %s\"", n->priv_why);
+    snprintf(why, sizeof why, "%s", n->priv_why);
+    n->priv_fd = -1; /* the runtime's now */
+    enum err err = n->priv_err == ERR_BUSY
+                       ? ERR_BUSY
                        : runtime_new(&rt, n->loop, &cfg, &events_of_runtime, n, why, sizeof why);
     n->runtime = rt;
     if (err) {
-        node_log(n, LOG_ERROR, "host.runs-nothing", "what=\"%s\"",
-                 why[0] ? why : "mesh-priv could not be started");
+        node_log(n, LOG_ERROR, "host.runs-nothing", "what=\"%s\"", why);
         struct event ev = {.kind = EVENT_HOST};
         node_step(n, &ev);
         return;
@@ -290,7 +295,7 @@ static enum err control_begin(struct node *n, char *why, size_t size)
 }
 
 /* What can fail for a reason that the operator can mend comes before the first packet. */
-enum err node_begin(struct node *n, int priv_fd, char *why, size_t size)
+enum err node_begin(struct node *n, char *why, size_t size)
 {
     enum err err = loop_begin(n, why, size);
     if (!err)
@@ -305,7 +310,7 @@ enum err node_begin(struct node *n, int priv_fd, char *why, size_t size)
         err = images_begin(n, why, size);
     if (err)
         return err;
-    runtime_begin(n, priv_fd);
+    runtime_begin(n);
     err = control_begin(n, why, size);
     if (!err)
         err = resolver_new(&n->resolver, n);

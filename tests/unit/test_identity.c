@@ -178,11 +178,29 @@ static void a_raise_that_can_t_be_written_changes_nothing(void **state)
 {
     (void)state;
     open_ok(WALL);
+    assert_int_equal(unlink(in_state("boot.spare")), 0);
     assert_int_equal(mkdir(in_state("boot.new"), 0700), 0);
     assert_int_equal(identity_boot_at_least(opened, WALL + 100), ERR_IO);
     assert_true(identity_boot(opened) == WALL);
     assert_int_equal(rmdir(in_state("boot.new")), 0);
     assert_int_equal(identity_boot_at_least(opened, WALL + 100), ERR_OK);
+}
+
+/* As on a full disk: nothing more can be made, and the number is taken all the same. */
+static void with_its_spare_file_a_number_needs_no_room(void **state)
+{
+    (void)state;
+    open_ok(WALL);
+    assert_int_equal(mkdir(in_state("boot.new"), 0700), 0);
+    reopen(WALL);
+    assert_true(identity_boot(opened) == WALL + 1);
+    assert_int_equal(identity_boot_at_least(opened, WALL + 100), ERR_OK);
+    write_at(in_state("boot.spare"), "a longer text than a number with its checksum, half written", 59);
+    reopen(WALL);
+    assert_true(identity_boot(opened) == WALL + 101);
+    reopen(WALL);
+    assert_true(identity_boot(opened) == WALL + 102);
+    assert_int_equal(rmdir(in_state("boot.new")), 0);
 }
 
 static void what_a_crash_left_half_written_is_not_taken(void **state)
@@ -475,6 +493,7 @@ int main(void)
         TEST(a_boot_number_is_the_clock_or_one_more_than_the_last),
         TEST(a_boot_number_can_be_raised_and_stays_raised),
         TEST(a_raise_that_can_t_be_written_changes_nothing),
+        TEST(with_its_spare_file_a_number_needs_no_room),
         TEST(what_a_crash_left_half_written_is_not_taken),
         TEST(a_copied_state_is_refused),
         TEST(a_copied_state_becomes_someone_new_when_asked),
