@@ -7,7 +7,12 @@ HELLO=$ROOT/build/examples/hello
 KEEP_LOGS=${KEEP_LOGS:-}
 
 ended() {
-    local status=$?
+    local status=$? found
+    found=$(grep -hE 'Sanitizer: |runtime error: |CHECK\(|check failed' "$WORK"/*/log 2>/dev/null | head -n 3)
+    if [ $status = 0 ] && [ -n "$found" ]; then
+        say "FAIL: a node's log says: $found"
+        status=1
+    fi
     type -t test_ended >/dev/null && test_ended
     if [ $status != 0 ] && [ $status != 77 ]; then
         local l
@@ -18,6 +23,7 @@ ended() {
     fi
     mesh_end
     rm -rf "$WORK"
+    exit $status
 }
 trap ended EXIT
 trap 'exit 1' INT TERM
