@@ -211,8 +211,8 @@ void peers_send(struct engine *e, node_id to, enum message_type type, const stru
         return;
     uint32_t items = swim_piggyback(e->swim, to, &k, sizeof payload - k.len);
     items += replica_piggyback(e->replica, peers_known_count(e), &k, sizeof payload - k.len);
-    if (type == MESSAGE_GOSSIP && items == 0)
-        return;
+    if (k.len == 0 || (!fields && items == 0))
+        return; /* nothing to tell */
     send_payload(e, p, m, type, &k);
 }
 
