@@ -90,9 +90,10 @@ void node_each_counter(struct node *n, void (*visit)(void *ctx, const char *name
 #undef X
 #define X(name) visit(ctx, "stream_" #name, s.name);
     STREAM_COUNTER_LIST(X)
-    X(inbound_now) X(outbound_now) X(handshaking_now) X(calls_now)
+    X(inbound_now)
+    X(outbound_now) X(handshaking_now) X(calls_now)
 #undef X
-    visit(ctx, "datagrams_unsent", n->dropped_datagrams);
+        visit(ctx, "datagrams_unsent", n->dropped_datagrams);
     visit(ctx, "engine_memory_bytes", n->mem.used_bytes);
 }
 
@@ -265,9 +266,10 @@ static void quit(struct node *n, uint64_t min_boot)
     uv_stop(n->loop);
 }
 
-/* Our boot number is too low. Told so by the first whom we meet, our state is an older one (a backup): we go on above
- * it. But whoever was taken for this node a moment ago, and now is not, has a twin that runs with the same key: two of
- * them would outbid each other for ever, and write the same records. */
+/* Our boot number is too low. Told so by the first whom we meet, our state is an older one (a
+ * backup): we go on above it. But whoever was taken for this node a moment ago, and now is not, has
+ * a twin that runs with the same key: two of them would outbid each other for ever, and write the
+ * same records. */
 static void reboot(struct node *n, uint64_t min_boot)
 {
     static unsigned outbid;
@@ -275,10 +277,12 @@ static void reboot(struct node *n, uint64_t min_boot)
         bool young = clock_boottime_ms() - n->process_ms < TWIN_YOUNG_MS;
         bool goes = young || ++outbid > TWIN_REBOOTS_MAX;
         node_log(n, LOG_ERROR, "node.twin",
-                 "what=\"another meshd runs with this node's key: its state was copied; stop one of the two, or start "
+                 "what=\"another meshd runs with this node's key: its state was copied; stop one "
+                 "of the two, or start "
                  "one with an empty --state; this one %s\"",
                  goes ? "ends" : "goes on");
-        if (goes) { /* the number is taken, so that a start by hand is not told the same of this one's own past */
+        if (goes) { /* the number is taken, so that a start by hand is not told the same of this
+                       one's own past */
             n->failed = true;
             if (identity_boot_at_least(n->identity, min_boot + 1))
                 node_log(n, LOG_WARN, "node.boot", "what=\"it could not be written\"");

@@ -51,9 +51,8 @@ struct resolver {
 
 static void ask(const struct peer_name *name, int flags, struct found_addresses *out)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_DGRAM,
-                                   .ai_flags = AI_NUMERICSERV | flags};
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV | flags};
     struct addrinfo *result = NULL;
     memset(out, 0, sizeof *out);
     out->status = getaddrinfo(name->host, name->port, &hints, &result);

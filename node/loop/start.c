@@ -216,8 +216,9 @@ static enum err images_begin(struct node *n, char *why, size_t size)
     return err;
 }
 
-/* Without mesh-priv nothing can be started, but what runs is adopted, watched and stopped all the same, and mesh-priv
- * is looked for again: a broken upgrade costs no guest. Where another node has the run folder, nothing in it is ours. */
+/* Without mesh-priv nothing can be started, but what runs is adopted, watched and stopped all the
+ * same, and mesh-priv is looked for again: a broken upgrade costs no guest. Where another node has
+ * the run folder, nothing in it is ours. */
 static void runtime_begin(struct node *n)
 {
     static const char *const probes[TARGET_COUNT] = {NULL, "hello.hvt", "hello.spt",

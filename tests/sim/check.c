@@ -137,8 +137,8 @@ static void on_claim(struct check *c, struct host *h, const struct effect *f)
             world_fail(c->w, "host %u claims slot %u at epoch %llu, and knows a claim at %llu", h->index,
                        slot, (unsigned long long)u.epoch, (unsigned long long)rivals.epoch);
         const struct claim_key of_slot = slot_key(&app, slot);
-        /* Notaries that don't see the same members yet may offer one epoch twice: a tie, which the claims' hash settles. An
-         * epoch after that is a second change. */
+        /* Notaries that don't see the same members yet may offer one epoch twice: a tie, which the claims' hash
+         * settles. An epoch after that is a second change. */
         struct seen *first = c->counting ? seen_add(&c->claims, &of_slot) : NULL;
         if (first && first->value == 0)
             first->value = u.epoch;

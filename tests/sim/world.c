@@ -1,5 +1,7 @@
 #include "tests/sim/world_internal.h"
 
+#include "store/base/bytes.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,8 @@ enum {
     COMMIT_MIN_MS = 1,
     COMMIT_MAX_MS = 20, /* of a disk that is well */
     SPIN_STEPS = 20000,
+    REAL_CRYPTO_SEEDS = 50,
+    REAL_CRYPTO_HOSTS = 20,
     EFFECT_SLOTS = EFFECTS_SIZE
 };
 
@@ -142,6 +146,7 @@ struct world *world_new(uint64_t seed, uint32_t hosts_max)
     struct world *w = calloc(1, sizeof *w);
     CHECK(w && hosts_max <= HOSTS_MAX);
     w->seed = seed;
+    w->hosts_max = hosts_max;
     struct rng root;
     rng_init(&root, seed);
     rng_fork(&w->rng, &root, "world");
@@ -157,13 +162,30 @@ struct world *world_new(uint64_t seed, uint32_t hosts_max)
     return w;
 }
 
+/* Keyed hashes stand in for crypto, but for one seed in REAL_CRYPTO_SEEDS of a small world, which has libsodium behind it
+ * as the daemon has (in a large one its signatures take minutes). Keys come from the seed either way. */
+static void crypto_begin(struct world *w, struct host *h)
+{
+    uint8_t seed[NODE_SEED_SIZE] = {0};
+    struct mesh_keys keys = {.count = 1};
+    h->use = &h->crypto.crypto;
+    fake_crypto_init(&h->crypto, w->seed * 4096 + h->index + 1, w->seed);
+    if (w->seed % REAL_CRYPTO_SEEDS != 0 || w->hosts_max > REAL_CRYPTO_HOSTS)
+        return;
+    bytes_put64(seed, w->seed);
+    bytes_put64(seed + 8, h->index + 1);
+    bytes_put64(keys.key[0], w->seed + 1);
+    enum err err = node_crypto_new(&h->real, seed, &keys, "simulated");
+    CHECK(!err);
+    h->use = node_crypto_interface(h->real);
+}
+
 struct host *world_add_host(struct world *w, const struct engine_config *cfg)
 {
     struct host *h = &w->hosts[w->host_count];
     h->index = w->host_count++;
     h->cfg = *cfg;
-    fake_crypto_init(&h->crypto, w->seed * 4096 + h->index + 1, w->seed);
-    h->use = &h->crypto.crypto;
+    crypto_begin(w, h);
     h->address = (struct address){.ip = {[10] = 0xff, [11] = 0xff, 10, 0, (uint8_t)(h->index >> 8), (uint8_t)h->index},
                                   .port = 7946};
     h->cfg.addresses[0] = h->address;
@@ -806,6 +828,7 @@ void world_free(struct world *w)
         daemon_free(w, h);
         writes_drop(w, h);
         guests_free(h);
+        node_crypto_free(h->real);
         struct value *v, *v_next;
         HASH_ITER (hh, h->disk, v, v_next)
             value_free(h, v);

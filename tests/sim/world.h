@@ -10,6 +10,7 @@
 #include "gossip/packet.h"
 #include "node/engine.h"
 #include "placement/placement.h"
+#include "node/crypto/node_crypto.h"
 #include "tests/support/fake_crypto.h"
 
 #include <stdio.h>
@@ -58,6 +59,7 @@ struct guest {
 struct host {
     uint32_t index;
     struct fake_crypto crypto;
+    struct node_crypto *real; /* NULL: fake */
     const struct crypto *use; /* crypto.crypto, or the real thing */
     struct mem mem;
     struct engine *engine; /* NULL: the daemon is down */
@@ -98,7 +100,7 @@ struct world {
     uint64_t seed, now, order;
     struct rng rng, net_rng, guest_rng;
     struct host *hosts;
-    uint32_t host_count;
+    uint32_t host_count, hosts_max;
     struct event_node **heap;
     size_t heap_count, heap_size;
     struct event_node *spare;
