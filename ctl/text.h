@@ -1,17 +1,14 @@
-/* Small texts: sizes as people write them, and bytes that are to be shown as text. */
+/* Small texts: sizes as people write them, labels; store/base/text.h beside it. */
 #ifndef UNIMESH_CTL_TEXT_H
 #define UNIMESH_CTL_TEXT_H
 
 #include "store/base/err.h"
 #include "store/base/id.h"
+#include "store/base/text.h"
 #include "store/model/bodies.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-/* Copy what src has before its NUL, at most size - 1 bytes; what is not UTF-8, and control characters, become '?',
- * and a character is not cut in two. */
-void text_clean(char *out, size_t size, const char *src);
 
 /* "32M", "1G", "2T", "1024K" (K must make whole MiB), or MiB as a bare number. ERR_INVALID: it is no size;
  * ERR_TOO_LARGE. */

@@ -94,7 +94,7 @@ void message_offer_answer_encode(const struct message_offer_answer *m, struct pa
     pack_uint(k, m->verdict);
     pack_uint(k, m->room_seq);
     pack_uint(k, m->epoch);
-    pack_str(k, m->reason);
+    pack_text(k, m->reason, sizeof m->reason);
 }
 
 enum err message_offer_answer_decode(struct cursor *c, struct message_offer_answer *out)
@@ -331,7 +331,7 @@ void answer_encode(struct pack *k, const struct answer_parts *a)
 {
     pack_array(k, CALL_ANSWER_FIELDS);
     pack_uint(k, a->err);
-    pack_str(k, a->text ? a->text : "");
+    pack_text(k, a->text ? a->text : "", PACK_TEXT_SIZE);
     pack_uint(k, a->min_boot);
     pack_uint(k, a->more);
     pack_bin(k, a->digests.p, a->digests.len);

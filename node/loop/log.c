@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "node/loop/log.h"
 
+#include "store/base/text.h"
+
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RATES = 64, FIELDS_MAX = 1024 };
+enum { RATES = 64, FIELDS_MAX = 1024, SUPPRESSED = 24 /* " suppressed=N" */ };
 
 struct rate {
     char event[48];
@@ -86,7 +88,7 @@ static void ring_add(struct log *l, uint64_t now, enum log_level level, const ch
     e->wall_ms = now;
     e->level = level;
     snprintf(e->event, sizeof e->event, "%s", event);
-    snprintf(e->fields, sizeof e->fields, "%s", fields);
+    text_clean(e->fields, sizeof e->fields, fields); /* cut between two characters */
 }
 
 static const char *level_text(enum log_level level)
@@ -142,9 +144,11 @@ static void print_json(const char *time, enum log_level level, const char *event
     json_decref(o);
 }
 
-void log_line(struct log *l, enum log_level level, const char *event, const char *fields)
+void log_line(struct log *l, enum log_level level, const char *event, const char *given)
 {
+    char fields[FIELDS_MAX - SUPPRESSED]; /* a line, and JSON takes it, whatever a path or a guest brought in */
     uint64_t now = wall_ms();
+    text_clean(fields, sizeof fields, given);
     uint32_t suppressed;
     if (level >= LOG_INFO)
         ring_add(l, now, level, event, fields);

@@ -1,5 +1,7 @@
 #include "store/base/pack.h"
 
+#include "store/base/text.h"
+
 #include <msgpack/pack.h>
 #include <string.h>
 
@@ -64,6 +66,14 @@ void pack_str(struct pack *k, const char *s)
     msgpack_pack_str(&pk, len);
     if (len > 0)
         msgpack_pack_str_body(&pk, s, len);
+}
+
+void pack_text(struct pack *k, const char *s, size_t size)
+{
+    char clean[PACK_TEXT_SIZE];
+    CHECK(size <= sizeof clean);
+    text_clean(clean, size, s);
+    pack_str(k, clean);
 }
 
 void pack_array(struct pack *k, uint32_t count)

@@ -50,7 +50,7 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     pack_uint(k, u->pid);
     pack_uint(k, u->memory_mib);
     pack_uint(k, u->run);
-    pack_str(k, u->reason);
+    pack_text(k, u->reason, sizeof u->reason);
     pack_array(k, 0); /* addresses: reserved */
     pack_uint(k, u->boot);
     return pack_end(k);

@@ -356,6 +356,17 @@ static void a_unit_is_read_as_it_was_written(void **state)
     assert_string_equal(out.reason, u.reason);
 }
 
+/* A path, a host's or a guest's words, cut at a limit: peers would refuse the whole record. */
+static void a_reason_is_text_whatever_it_was_made_of(void **state)
+{
+    (void)state;
+    struct unit_body u = sample_unit(), out;
+    memcpy(u.reason, "a\nb \xff \xc3\xa4 cut \xe2\x80", sizeof "a\nb \xff \xc3\xa4 cut \xe2\x80");
+    assert_int_equal(unit_body_encode(&u, &k), ERR_OK);
+    assert_int_equal(unit_body_decode(packed(), &out), ERR_OK);
+    assert_string_equal(out.reason, "a?b ? \xc3\xa4 cut ??");
+}
+
 static void a_pending_unit_is_never_in_a_record(void **state)
 {
     (void)state;
@@ -478,6 +489,7 @@ int main(void)
         T(registers_hold_what_they_may),
         T(tombstones_and_holders_are_read_as_written),
         T(a_unit_is_read_as_it_was_written),
+        T(a_reason_is_text_whatever_it_was_made_of),
         T(a_pending_unit_is_never_in_a_record),
         T(every_state_has_a_text),
         T(surrogates_come_last_then_the_epoch_decides),
