@@ -323,8 +323,12 @@ static void suspect(struct swim *s, struct node *n, const struct accusation *by,
     if (charge_add(a, by))
         deadline_set(a);
     if (first && by->accuser != s->crypto->node &&
-        rng_below(&s->rng, live_count(s)) < 2 * CONFIRMATIONS_MAX)
-        s->check = n; /* a few of all that hear it look for themselves, and soon confirm or don't */
+        rng_below(&s->rng, live_count(s)) < 2 * CONFIRMATIONS_MAX) {
+        /* A few of all that hear it tell the suspect at once, as whoever healed from a split accuses dozens, and one of
+         * those they look for themselves, and soon confirm or don't. */
+        send(out, SWIM_SEND_PING, n->m.node, ++s->seq, n->m.node);
+        s->check = n;
+    }
     enter(s, n, MEMBER_SUSPECT, now_ms, out);
 }
 
@@ -403,7 +407,7 @@ uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
         count += charge_put(&subject->accused->charges[0].a, k, room);
     for (uint32_t told = least_told(s); told < limit; told++) {
         for (struct accused *a = s->accused; a; a = a->next) {
-            for (uint32_t i = 0; i < a->count; i++) {
+            for (uint32_t i = 0; a->node != subject && i < a->count; i++) {
                 struct charge *c = &a->charges[i];
                 if (c->told != told)
                     continue;
