@@ -324,17 +324,20 @@ static void probe_start(struct swim *s, struct probe *p, struct node *n, uint64_
     send(out, SWIM_SEND_PING, n->m.node, p->seq, n->m.node);
 }
 
-/* A few of all that hear of a suspicion look for themselves, and soon confirm it or don't. */
+/* A few of all that hear of a suspicion look for themselves, and soon confirm it or don't. Where that many are looked at
+ * already, as by whoever healed from a split and accuses dozens, the suspect is at least told at once. */
 static void check_begin(struct swim *s, struct node *n, uint64_t now_ms, struct swim_effects *out)
 {
     struct probe *free_one = NULL;
+    bool looked_at = s->probe.node == n;
     for (size_t i = 0; i < CHECKS_MAX; i++) {
-        if (s->checks[i].node == n)
-            return;
+        looked_at |= s->checks[i].node == n;
         if (!s->checks[i].node)
             free_one = &s->checks[i];
     }
-    if (free_one && s->probe.node != n)
+    if (looked_at || !free_one)
+        send(out, SWIM_SEND_PING, n->m.node, ++s->seq, n->m.node);
+    else
         probe_start(s, free_one, n, now_ms, now_ms + 2 * (uint64_t)s->cfg.probe_timeout_ms * (s->health + 1), out);
 }
 
@@ -436,7 +439,7 @@ uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
         count += charge_put(&subject->accused->charges[0].a, k, room);
     for (uint32_t told = least_told(s); told < limit; told++) {
         for (struct accused *a = s->accused; a; a = a->next) {
-            for (uint32_t i = 0; i < a->count; i++) {
+            for (uint32_t i = 0; a->node != subject && i < a->count; i++) {
                 struct charge *c = &a->charges[i];
                 if (c->told != told)
                     continue;

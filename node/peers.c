@@ -435,10 +435,10 @@ void peers_news(struct engine *e)
     e->gossip_at = rng_below(&e->rng, swim_members(e->swim) + 1u);
 }
 
-static bool worth_telling(const struct engine *e, const struct member *m)
+/* News is told a few times only: none of them to the dead. */
+static bool worth_telling(const struct member *m)
 {
-    return m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT ||
-           (m->state == MEMBER_DEAD && e->now - m->since_ms < 30000);
+    return m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
 }
 
 /* The next ones around the circle. So what is told a few times goes to as many different members; by chance, one in
@@ -452,7 +452,7 @@ static size_t choose(struct engine *e, node_id *out, size_t want)
             i = 0;
             m = swim_next(e->swim, &i);
         }
-        if (worth_telling(e, m))
+        if (worth_telling(m))
             out[n++] = m->node;
     }
     e->gossip_at = i;

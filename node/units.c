@@ -527,7 +527,7 @@ static void own_record_beside(struct engine *e, struct unit *u, const struct uni
         if (u->run == RUN_NONE)
             b->run = unit_run_name(b);
     }
-    if (theirs->epoch >= b->epoch) {
+    if (theirs->epoch >= b->epoch && (b->surrogate || !theirs->surrogate)) { /* a surrogate's epoch is another's */
         b->epoch = theirs->epoch;
         b->released |= theirs->released;
     }
@@ -547,7 +547,7 @@ bool units_overrule(struct engine *e, const struct entry *entry)
     struct unit *u = unit_find(e, &app, record_key_slot(&entry->record.key));
     if (!u || unit_body_decode(entry->record.body, &theirs))
         return false;
-    bool higher = theirs.epoch > u->body.epoch || (theirs.epoch == u->body.epoch && !theirs.surrogate);
+    bool higher = theirs.epoch >= u->body.epoch && !theirs.surrogate;
     if (u->answer_to && higher) { /* we would not have taken the offer, had we known */
         admission_answer(e, u->answer_to, &u->offer, OFFER_STALE, "");
         u->answer_to = 0;

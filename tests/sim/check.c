@@ -521,7 +521,7 @@ static void unit_visit(void *ctx, const struct unit_view *v)
             snprintf(s->text, sizeof s->text, "%s/%u: %u instances of one that runs", name, v->slot,
                      instances);
     } else if (state == UNIT_PENDING) {
-        if (spec_of(s->view, &v->app, &spec) && fits_somewhere(w, &spec))
+        if (spec_of(s->view, &v->app, &spec) && fits_somewhere(w, &spec) && !lost_image(s->c, &v->app, &spec))
             snprintf(s->text, sizeof s->text, "%s/%u is pending, and there is room: %s", name, v->slot,
                      v->body.reason);
     } else if (state == UNIT_FETCHING && spec_of(s->view, &v->app, &spec) && lost_image(s->c, &v->app, &spec)) {
