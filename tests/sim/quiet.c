@@ -9,7 +9,8 @@ enum {
     HOLD_MS = 3000,      /* … and stay so */
     QUIET_MS = 25000,    /* what a join, a death or a cut does is done by then */
     STABLE_MS = 35000,   /* so long without a change, and the membership is the stable one */
-    MINORITY_DETECT_MS = 25000
+    MINORITY_DETECT_MS = 25000,
+    OFFERS_UNDER_WAY_HOSTS = 25 /* so many hosts, and one offer may be under way at any time */
 };
 
 /* 6: in time, and it stays so. */
@@ -182,7 +183,9 @@ static void a_minority_raises_no_epoch(struct scenario *s)
     check_mark(s->check);
     settle(s, "after a minority was cut off");
     check_claims_end(s->check);
-    at_most(s, "a minority returned", before.missing, before.surplus);
+    /* In a large world an offer may be under way when the last member is seen again: it moves what it was made for. */
+    uint32_t under_way = w->host_count / OFFERS_UNDER_WAY_HOSTS;
+    at_most(s, "a minority returned", before.missing + under_way, before.surplus + under_way);
 }
 
 /* ---- Asked of some ---------------------------------------------------------------------------------- */
