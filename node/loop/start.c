@@ -309,12 +309,12 @@ enum err node_begin(struct node *n, char *why, size_t size)
         err = writer_open(n, why, size);
     if (!err)
         err = images_begin(n, why, size);
+    if (!err)
+        err = control_begin(n, why, size);
     if (err)
         return err;
     runtime_begin(n);
-    err = control_begin(n, why, size);
-    if (!err)
-        err = resolver_new(&n->resolver, n);
+    err = resolver_new(&n->resolver, n);
     if (!err && n->options->discover && discover_new(&n->discover, n, why, size))
         node_log(n, LOG_WARN, "discover.off", "what=\"%s\"", why);
     return err;
