@@ -217,8 +217,8 @@ static enum err images_begin(struct node *n, char *why, size_t size)
 }
 
 /* Without mesh-priv nothing can be started, but what runs is adopted, watched and stopped all the
- * same, and mesh-priv is looked for again: a broken upgrade costs no guest. Where another node has
- * the run folder, nothing in it is ours. */
+ * same, and mesh-priv is looked for again: a broken upgrade, or a helper that hangs, costs no guest.
+ * Where another node has the run folder, the runtime says so. */
 static void runtime_begin(struct node *n)
 {
     static const char *const probes[TARGET_COUNT] = {NULL, "hello.hvt", "hello.spt",
@@ -248,11 +248,8 @@ static void runtime_begin(struct node *n)
     struct runtime *rt = NULL;
     if (n->priv_err)
         node_log(n, LOG_ERROR, "priv.missing", "what=\"no guest can be started: %s\"", n->priv_why);
-    snprintf(why, sizeof why, "%s", n->priv_why);
     n->priv_fd = -1; /* the runtime's now */
-    enum err err = n->priv_err == ERR_BUSY
-                       ? ERR_BUSY
-                       : runtime_new(&rt, n->loop, &cfg, &events_of_runtime, n, why, sizeof why);
+    enum err err = runtime_new(&rt, n->loop, &cfg, &events_of_runtime, n, why, sizeof why);
     n->runtime = rt;
     if (err) {
         node_log(n, LOG_ERROR, "host.runs-nothing", "what=\"%s\"", why);

@@ -12,10 +12,11 @@
 
 /* Start the program `path` for `run_dir` (absolute; made if missing, its parent is there) with `shim_path` (absolute),
  * and give the socket to it. It is nobody's child afterwards: there is nothing to reap. Waits for it to begin, some
- * milliseconds; and, where another still works in run_dir, for that to end, some seconds.
- * ERR_NOT_FOUND: no such program; ERR_BUSY: another node uses run_dir; ERR_DENIED, ERR_IO. `why` says what and what to
+ * milliseconds; and, where another still works in run_dir, for that to end, at most wait_ms.
+ * ERR_NOT_FOUND: no such program; ERR_BUSY: another still works in run_dir; ERR_DENIED, ERR_IO. `why` says what and what to
  * do. */
-enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, int *fd, char *why,
+enum { PRIV_WAIT_MS = 1500 /* for one whose meshd was just killed: it ends what it has begun, before peers give the host up */ };
+enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, unsigned wait_ms, int *fd, char *why,
                     size_t why_size) MUST_USE;
 
 #endif

@@ -1,6 +1,6 @@
 /* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
  *
- *   mesh-priv RUN SHIM        with the client's socket as descriptor 3
+ *   mesh-priv RUN SHIM WAIT_MS      with the client's socket as descriptor 3
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLIENT_FD = 3, READY_FD = 3 /* the shim's */, START_LIMIT_MS = 30000, LOCK_LIMIT_MS = 5000, LOCK_STEP_MS = 5 };
+enum { CLIENT_FD = 3, READY_FD = 3 /* the shim's */, START_LIMIT_MS = 30000, LOCK_STEP_MS = 5 };
 
 struct pending { /* a shim that has not said yet how its start went */
     int fd;      /* -1: free */
@@ -347,9 +347,9 @@ static void loop(void)
 
 /* One mesh-priv a run folder. That of a meshd which has just been killed may have a start left to do: whoever scans the
  * folder next has to see it, so the next one waits. */
-static bool units_lock(void)
+static bool units_lock(uint64_t wait_ms)
 {
-    for (uint64_t limit = now_ms() + LOCK_LIMIT_MS; flock(p.units_fd, LOCK_EX | LOCK_NB) < 0;) {
+    for (uint64_t limit = now_ms() + wait_ms; flock(p.units_fd, LOCK_EX | LOCK_NB) < 0;) {
         if (now_ms() >= limit)
             return false;
         (void)poll(NULL, 0, LOCK_STEP_MS);
@@ -357,7 +357,7 @@ static bool units_lock(void)
     return true;
 }
 
-static enum err begin(const char *run, char *why, size_t size)
+static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
 {
     char units[PRIV_PATH_SIZE];
     if (mkdir(run, 0755) < 0 && errno != EEXIST) {
@@ -372,7 +372,7 @@ static enum err begin(const char *run, char *why, size_t size)
         (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
         return ERR_IO;
     }
-    if (!units_lock()) {
+    if (!units_lock(wait_ms)) {
         (void)snprintf(why, size, "another node uses the run folder %.90s: give this one its own (--run)", run);
         return ERR_BUSY;
     }
@@ -383,7 +383,7 @@ int main(int argc, char **argv)
 {
     char why[PRIV_TEXT_SIZE];
     struct stat st;
-    if (argc != 3 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+    if (argc != 4 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         (void)fprintf(stderr, "mesh-priv is started by meshd, not by hand\n");
         return 2;
     }
@@ -394,7 +394,7 @@ int main(int argc, char **argv)
     p.units_fd = -1;
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
-    enum err err = begin(argv[1], why, sizeof why);
+    enum err err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
     if (err) {
         answer(0, err, "%s", why);
         return 1;

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { RESTART_WAIT_MS = 20 /* the loop stands still meanwhile; it is tried again soon */ };
+
 static void on_helper_ready(uv_poll_t *poll, int status, int events);
 
 static void on_helper_closed(uv_handle_t *h)
@@ -83,7 +85,7 @@ static void helper_restart(struct runtime *rt)
     int fd;
     enum err err = rt->priv_path[0] == '\0'
                        ? ERR_NOT_FOUND
-                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &fd, why, sizeof why);
+                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, RESTART_WAIT_MS, &fd, why, sizeof why);
     if (!err)
         helper_open(rt, fd);
     if (rt->helper != NULL) {
