@@ -110,8 +110,11 @@ static void helper_lost(struct runtime *rt)
 
 void helper_tick(struct runtime *rt)
 {
-    if (rt->helper == NULL && rt->priv_path[0] != '\0' && boottime_ms() >= rt->priv_retry_ms)
-        helper_restart(rt);
+    if (rt->helper != NULL || rt->priv_path[0] == '\0' || boottime_ms() < rt->priv_retry_ms)
+        return;
+    helper_restart(rt);
+    if (rt->helper != NULL && rt->probe.step == TRIAL_DONE)
+        runtime_probe(rt); /* trial boots that failed for want of it; the others are remembered */
 }
 
 void helper_flush(struct runtime *rt)
