@@ -198,7 +198,8 @@ static void on_forget(struct check *c, struct host *h, const struct effect *f)
     if (!g || deleted_at(h, &f->unit.app) || !claim_on_disk(h, &f->unit, &u) ||
         u.run != f->unit.epoch)
         return;
-    bool stopped = g->end.cause == END_STOPPED; /* as a stranger is, whose record comes when it is too late: nobody asks */
+    /* as a stranger is, whose record comes when it is too late: nobody asks */
+    bool stopped = g->end.cause == END_STOPPED;
     if (u.pid != 0 || (!stopped && u.exit_status != g->end.status))
         world_fail(c->w, "host %u forgets the end of slot %u before it is on disk: pid %u, status %d of %d",
                    h->index, f->unit.slot, u.pid, u.exit_status, g->end.status);
