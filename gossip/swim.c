@@ -324,8 +324,8 @@ static void probe_start(struct swim *s, struct probe *p, struct node *n, uint64_
     send(out, SWIM_SEND_PING, n->m.node, p->seq, n->m.node);
 }
 
-/* A few of all that hear of a suspicion look for themselves, and soon confirm it or don't. Where that many are looked at
- * already, as by whoever healed from a split and accuses dozens, the suspect is at least told at once. */
+/* A few of all that hear of a suspicion look for themselves, and soon confirm it or don't. Where that many are looked
+ * at already, as by whoever healed from a split and accuses dozens, the suspect is at least told at once. */
 static void check_begin(struct swim *s, struct node *n, uint64_t now_ms, struct swim_effects *out)
 {
     struct probe *free_one = NULL;

@@ -162,8 +162,8 @@ struct world *world_new(uint64_t seed, uint32_t hosts_max)
     return w;
 }
 
-/* Keyed hashes stand in for crypto, but for one seed in REAL_CRYPTO_SEEDS of a small world, which has libsodium behind it
- * as the daemon has (in a large one its signatures take minutes). Keys come from the seed either way. */
+/* Keyed hashes stand in for crypto, but for one seed in REAL_CRYPTO_SEEDS of a small world, which has libsodium behind
+ * it as the daemon has (in a large one its signatures take minutes). Keys come from the seed either way. */
 static void crypto_begin(struct world *w, struct host *h)
 {
     uint8_t seed[NODE_SEED_SIZE] = {0};
