@@ -8,21 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t array_head(const uint8_t *p)
+/* The next field, as it stands. */
+static struct slice field(struct cursor *c)
 {
-    return (*p & 0xf0) == 0x90 ? 1 : *p == 0xdc ? 3 : 5;
+    const uint8_t *at = c->p;
+    cursor_skip(c);
+    CHECK(!c->err);
+    return (struct slice){at, (size_t)(c->p - at)};
 }
 
-/* The last field of a node and of a unit is reserved: written as [], read as anything. */
-static size_t reserved(uint8_t kind)
+/* The field before the last of a node (networks) and of a unit (addresses) is reserved: written as [], read as
+ * anything. */
+static bool reserved(uint8_t kind, uint32_t index, uint32_t fields)
 {
-    return kind == RECORD_NODE || kind == RECORD_UNIT ? 1 : 0;
+    return (kind == RECORD_NODE || kind == RECORD_UNIT) && index + 2 == fields;
 }
 
 static void body_is_one_value(const struct record *r)
 {
     static uint8_t buffer[RECORD_BODY_MAX];
     struct pack k;
+    struct cursor ours, theirs;
     pack_init(&k, buffer, sizeof buffer);
     enum err err = body_reencode(r, &k);
     if (r->key.kind == RECORD_HISTORY)
@@ -30,9 +36,15 @@ static void body_is_one_value(const struct record *r)
     CHECK((err == ERR_OK) == (body_check(r) == ERR_OK));
     if (err)
         return;
-    const size_t ours = array_head(buffer), theirs = array_head(r->body.p);
-    const size_t len = k.len - ours - reserved(r->key.kind);
-    CHECK(len <= r->body.len - theirs && memcmp(buffer + ours, r->body.p + theirs, len) == 0);
+    cursor_init(&ours, buffer, k.len);
+    cursor_init(&theirs, r->body.p, r->body.len);
+    const uint32_t fields = cursor_array(&ours, UINT32_MAX);
+    cursor_array_from(&theirs, fields);
+    for (uint32_t i = 0; i < fields; i++) {
+        const struct slice a = field(&ours), b = field(&theirs);
+        CHECK(reserved(r->key.kind, i, fields) || (a.len == b.len && memcmp(a.p, b.p, a.len) == 0));
+    }
+    CHECK(cursor_end(&ours) == ERR_OK);
 }
 
 static void record_is_one_value(const struct record *r)
