@@ -190,7 +190,8 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    if (!e->ready || e->stranger_count > 0 || !known(e, from, o, &a)) {
+    bool other_side = o->surrogate && !side_minority(e); /* one of us will learn where we are */
+    if (!e->ready || e->stranger_count > 0 || other_side || !known(e, from, o, &a)) {
         admission_answer(e, from, o, OFFER_WAIT, "");
         return;
     }

@@ -21,6 +21,7 @@ struct engine_config engine_config_default(void)
         .offer_retry_ms = 250,
         .guest_deadline_ms = 20000,
         .away_ms = 60000,
+        .orphan_ms = 600000,
         .backoff_min_ms = 1000,
         .backoff_max_ms = 60000,
         .backoff_reset_ms = 60000,

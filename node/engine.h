@@ -40,6 +40,8 @@ struct engine_config {
     uint32_t offer_retry_ms;      /* 250 */
     uint32_t guest_deadline_ms;   /* 20000: a guest whose meshd is gone outlives it so long */
     uint32_t away_ms;             /* 60000 */
+    /* 600000: a guest whose app's records nobody has, while we are with a majority, ends then */
+    uint32_t orphan_ms;
     uint32_t backoff_min_ms;      /* 1000: the first restart waits so long; doubled each time … */
     uint32_t backoff_max_ms;      /* 60000 … up to this; forgotten after backoff_reset_ms of running */
     uint32_t backoff_reset_ms;    /* 60000 */

@@ -158,6 +158,7 @@ struct app {
     uint32_t refusal_count, refusal_next;
     struct refusal refusals[REFUSALS_MAX];
     uint64_t fault_until_ms; /* this host failed it: not here before */
+    uint64_t unknown_ms;     /* we have a unit of it, and since then neither spec nor tombstone; 0: no */
     UT_hash_handle hh;
 };
 

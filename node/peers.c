@@ -302,6 +302,30 @@ enum err peers_accuse(struct engine *e, const struct accusation *a)
     return ERR_OK;
 }
 
+/* Somebody holds against us what we refuted already, so it missed that, and would bury us before long. */
+static void tell_own_record(struct engine *e, node_id to)
+{
+    const struct record_key key = record_key_node(e->crypto->node);
+    const struct entry *entry = replica_find(e->replica, &key);
+    uint8_t buffer[REPLICA_INLINE_MAX + 8];
+    struct pack k;
+    pack_init(&k, buffer, sizeof buffer);
+    if (entry && replica_item_encode(entry, &k)) {
+        peers_send(e, to, MESSAGE_GOSSIP, &k);
+        return;
+    }
+    replica_spread(e->replica, &key); /* too large for a packet: announced again */
+    peers_news(e);
+}
+
+static void on_accusation(struct engine *e, node_id from, const struct accusation *a)
+{
+    if (a->subject == e->crypto->node && a->incarnation < e->self.incarnation)
+        tell_own_record(e, from);
+    else
+        (void)peers_accuse(e, a);
+}
+
 static void on_tail(struct engine *e, node_id from, struct cursor *c)
 {
     struct tail_item item;
@@ -309,7 +333,7 @@ static void on_tail(struct engine *e, node_id from, struct cursor *c)
     while (!(err = tail_next(c, &item))) {
         switch (item.kind) {
         case TAIL_ACCUSATION:
-            (void)peers_accuse(e, &item.accusation);
+            on_accusation(e, from, &item.accusation);
             break;
         case TAIL_RECORD:
             (void)records_merge(e, item.record.p, item.record.len, ORIGIN_PEER);

@@ -528,7 +528,8 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     struct slot *s = &a->slots[slot];
     const struct slot_claim *c = slot_holder(e, a, slot);
     bool wants = app_wants(a) && slot < a->replicas;
-    if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants))
+    bool changed_sides = s->offer.surrogate != side_minority(e); /* a host of the other side would give it up at once */
+    if (s->offer.to && s->offer.kind == OFFER_FILL && (c || !wants || changed_sides))
         offer_clear(e, a, s);
     a->pending |= s->offer.to != 0;
     if (s->offer.to)

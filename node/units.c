@@ -190,7 +190,18 @@ enum wish {
     WISH_RUN
 };
 
-static enum wish unit_wish(const struct engine *e, const struct unit *u, const struct app *a,
+/* Whoever deployed it was lost before the records were anywhere else, and then we lost them, too. */
+static enum wish unknown_wish(struct engine *e, struct app *a)
+{
+    if (!a->unknown_ms || !e->synced || side_minority(e) || side_undecided(e))
+        a->unknown_ms = e->now;
+    if (e->now >= a->unknown_ms + e->cfg.orphan_ms)
+        return WISH_RELEASE;
+    e->units_next_ms = min_u64(e->units_next_ms, a->unknown_ms + e->cfg.orphan_ms);
+    return WISH_KEEP;
+}
+
+static enum wish unit_wish(struct engine *e, const struct unit *u, struct app *a,
                            const struct slot_claim **holder)
 {
     *holder = NULL;
@@ -199,7 +210,8 @@ static enum wish unit_wish(const struct engine *e, const struct unit *u, const s
     if (a->deleted)
         return bug(e, BUG_IGNORE_DELETED) ? WISH_KEEP : WISH_GONE;
     if (!a->has_spec)
-        return WISH_KEEP;
+        return unknown_wish(e, a);
+    a->unknown_ms = 0;
     if (e->stopping == STOP_ENDING_GUESTS)
         return WISH_PAUSE;
     if (a->shadowed || a->wanted == WANTED_STOPPED || u->key.slot >= a->replicas)

@@ -198,7 +198,9 @@ static void on_forget(struct check *c, struct host *h, const struct effect *f)
     if (!g || deleted_at(h, &f->unit.app) || !claim_on_disk(h, &f->unit, &u) ||
         u.run != f->unit.epoch)
         return;
-    if (u.pid != 0 || u.exit_status != g->end.status)
+    /* as a stranger is, whose record comes when it is too late: nobody asks */
+    bool stopped = g->end.cause == END_STOPPED;
+    if (u.pid != 0 || (!stopped && u.exit_status != g->end.status))
         world_fail(c->w, "host %u forgets the end of slot %u before it is on disk: pid %u, status %d of %d",
                    h->index, f->unit.slot, u.pid, u.exit_status, g->end.status);
 }
@@ -574,6 +576,26 @@ static void kept_check(struct settle *s)
     }
 }
 
+/* Which one shouldn't run: for the one who reads the failure. */
+static void stray_note(struct settle *s)
+{
+    for (uint32_t i = 0; i < s->c->w->host_count; i++) {
+        const struct host *h = &s->c->w->hosts[i];
+        for (const struct guest *g = h->guests; g; g = g->next) {
+            struct unit_body u;
+            struct spec_body spec;
+            if (g->state == GUEST_ENDED || (claim_on_disk(h, &g->run, &u) && u.run == g->run.epoch && u.pid == g->pid))
+                continue;
+            char uid[UID_TEXT];
+            uid_text(&g->run.app, uid);
+            snprintf(s->text, sizeof s->text, "host %u runs %s/%u (run %llx) that its records don't tell of", i,
+                     spec_of(s->view, &g->run.app, &spec) ? spec.name : uid, g->run.slot,
+                     (unsigned long long)g->run.epoch);
+            return;
+        }
+    }
+}
+
 const char *check_settled(struct check *c)
 {
     static struct settle s;
@@ -604,6 +626,8 @@ const char *check_settled(struct check *c)
     }
     if (!says(&s))
         engine_each_unit(s.view->engine, NULL, unit_visit, &s);
+    if (!says(&s) && guests != s.expected)
+        stray_note(&s);
     if (!says(&s) && guests != s.expected)
         snprintf(s.text, sizeof s.text, "%llu guests run, %llu should", (unsigned long long)guests,
                  (unsigned long long)s.expected);

@@ -30,6 +30,7 @@ void scenario_host_make(struct scenario *s)
     snprintf(cfg.name, sizeof cfg.name, "host%u", s->w->host_count);
     cfg.capacity_mib = (uint32_t)(256u << rng_below(s->rng, 4));
     cfg.away_ms = 10000;
+    cfg.orphan_ms = 60000;
     cfg.backoff_max_ms = 5000;
     cfg.lonely = s->w->host_count == 0;
     cfg.bugs = s->cfg->bugs;
