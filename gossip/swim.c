@@ -8,24 +8,20 @@
 #define UNIMESH_UTHASH
 #include "gossip/swim.h"
 
+#include "gossip/charges.h"
 #include "gossip/limits.h"
 #include "gossip/suspicion.h"
+#include "store/base/list.h"
 
 #include <string.h>
 
 enum {
-    TOLD_NOW = 0x80, /* a charge that is on this packet already */
     RELAYS_MAX = 64,
     RELAY_MS = 5000,
     HEALTH_MAX = 8,
     DISK_SUSPICION_MS = 10000, /* a member that only our disk knows has so long to be heard from */
     DEAD_PROBE_MS = 5000,      /* between two tries whether a dead member is back */
     CHECKS_MAX = 4             /* suspects that we look at ourselves at one time */
-};
-
-struct charge { /* one accuser's word */
-    struct accusation a;
-    uint8_t told;
 };
 
 struct accused {
@@ -36,6 +32,7 @@ struct accused {
     uint64_t least_ms, most_ms;
     uint32_t expected;
     bool from_disk;                 /* nobody accuses: it just hasn't been heard from */
+    bool waits;                     /* is in `suspects` */
     struct accused *prev, *next;
 };
 
@@ -70,10 +67,11 @@ struct swim {
     struct node **all;              /* in the order of joining */
     struct node **order;            /* of this round's probes */
     size_t count, size, next;
-    struct accused *accused;
-    uint64_t expiry_ms;             /* the first deadline of a suspicion; UINT64_MAX: none */
+    struct accused *suspects;       /* until they are dead or refute it */
+    struct charge_queues news;
+    uint64_t expiry_ms;             /* no suspicion ends before; UINT64_MAX: there is none */
     uint32_t counts[MEMBER_STATE_COUNT];
-    uint64_t generation;
+    uint64_t generation, removals;
     uint32_t health;
     uint32_t seq;
     struct probe probe;     /* this round's */
@@ -124,17 +122,34 @@ enum err swim_new(struct swim **out, struct mem *mem, const struct crypto *crypt
     return ERR_OK;
 }
 
+static void suspects_add(struct swim *s, struct accused *a)
+{
+    if (!a->waits)
+        DL_PREPEND(s->suspects, a);
+    a->waits = true;
+}
+
+static void suspects_remove(struct swim *s, struct accused *a)
+{
+    if (a->waits)
+        DL_DELETE(s->suspects, a);
+    a->waits = false;
+}
+
+static void charges_clear(struct swim *s, struct accused *a)
+{
+    for (uint32_t i = 0; i < a->count; i++)
+        charge_drop(&s->news, &a->charges[i]);
+    a->count = 0;
+}
+
 static void accused_free(struct swim *s, struct node *n)
 {
     struct accused *a = n->accused;
     if (!a)
         return;
-    if (a->prev)
-        a->prev->next = a->next;
-    else
-        s->accused = a->next;
-    if (a->next)
-        a->next->prev = a->prev;
+    suspects_remove(s, a);
+    charges_clear(s, a);
     n->accused = NULL;
     mem_free(s->mem, a);
 }
@@ -224,13 +239,21 @@ static void enter(struct swim *s, struct node *n, enum member_state state, uint6
     }
 }
 
-/* After whatever changed a suspicion: the deadline is asked for far more often. */
-static void expiry_update(struct swim *s)
+static void expiry_find(struct swim *s)
 {
+    const struct accused *a;
     s->expiry_ms = UINT64_MAX;
-    for (const struct accused *a = s->accused; a; a = a->next)
-        if (a->node->m.state == MEMBER_SUSPECT && a->deadline_ms < s->expiry_ms)
+    DL_FOREACH(s->suspects, a)
+        if (a->deadline_ms < s->expiry_ms)
             s->expiry_ms = a->deadline_ms;
+}
+
+/* One that ends, or that gets more time, leaves expiry_ms too early: whoever wakes for it finds the right one. */
+static void deadline_is(struct swim *s, struct accused *a, uint64_t at)
+{
+    a->deadline_ms = at;
+    if (at < s->expiry_ms)
+        s->expiry_ms = at;
 }
 
 static void health_change(struct swim *s, int by)
@@ -252,29 +275,30 @@ static struct accused *accused_add(struct swim *s, struct node *n)
         return NULL;
     a->node = n;
     a->deadline_ms = UINT64_MAX;
-    a->next = s->accused;
-    if (a->next)
-        a->next->prev = a;
-    s->accused = a;
     n->accused = a;
     return a;
 }
 
-/* False: said already, or enough have said so. Who suspected first and says dead now says something new. */
-static bool charge_add(struct accused *a, const struct accusation *by)
+/* Where to put it. NULL: said already, or enough have said so. Who suspected first and says dead now says something
+ * new. */
+static struct charge *charge_place(struct accused *a, const struct accusation *by)
 {
     for (uint32_t i = 0; i < a->count; i++) {
         struct charge *c = &a->charges[i];
-        if (c->a.accuser != by->accuser)
-            continue;
-        if (c->a.kind == ACCUSE_DEAD || by->kind != ACCUSE_DEAD)
-            return false;
-        *c = (struct charge){.a = *by};
-        return true;
+        if (c->a.accuser == by->accuser)
+            return c->a.kind != ACCUSE_DEAD && by->kind == ACCUSE_DEAD ? c : NULL;
     }
-    if (a->count == ACCUSERS_MAX)
+    return a->count < ACCUSERS_MAX ? &a->charges[a->count] : NULL;
+}
+
+static bool charge_add(struct swim *s, struct accused *a, const struct accusation *by)
+{
+    struct charge *c = charge_place(a, by);
+    if (!c)
         return false;
-    a->charges[a->count++] = (struct charge){.a = *by};
+    charge_set(&s->news, c, by);
+    if (c == &a->charges[a->count])
+        a->count++;
     return true;
 }
 
@@ -304,11 +328,11 @@ static const struct accusation *said_dead(const struct accused *a)
     return NULL;
 }
 
-static void deadline_set(struct accused *a)
+static void deadline_set(struct swim *s, struct accused *a)
 {
     uint32_t confirmations = a->count > 0 ? a->count - 1 : 0;
     uint64_t wait_ms = suspicion_wait_ms(a->least_ms, a->most_ms, confirmations, a->expected);
-    a->deadline_ms = a->since_ms + (said_dead(a) ? a->least_ms : wait_ms);
+    deadline_is(s, a, a->since_ms + (said_dead(a) ? a->least_ms : wait_ms));
 }
 
 static void probe_start(struct swim *s, struct probe *p, struct node *n, uint64_t now_ms, uint64_t failed_ms,
@@ -349,15 +373,16 @@ static void suspect(struct swim *s, struct node *n, const struct accusation *by,
     if (!a)
         return;
     if (first) {
-        a->count = 0;
+        charges_clear(s, a);
         a->from_disk = false;
         a->since_ms = now_ms;
         a->least_ms = suspicion_least_ms(&s->cfg, live_count(s));
         a->most_ms = suspicion_most_ms(&s->cfg, a->least_ms, s->health);
         a->expected = suspicion_expected(live_count(s));
     }
-    if (charge_add(a, by))
-        deadline_set(a);
+    suspects_add(s, a);
+    if (charge_add(s, a, by))
+        deadline_set(s, a);
     if (first && by->accuser != s->crypto->node &&
         rng_below(&s->rng, live_count(s)) < 2 * CONFIRMATIONS_MAX)
         check_begin(s, n, now_ms, out);
@@ -368,11 +393,26 @@ static void declare_dead(struct swim *s, struct node *n, const struct accusation
                          struct swim_effects *out)
 {
     struct accused *a = n->accused;
-    a->charges[0] = (struct charge){.a = *by};
-    a->count = 1;
+    const struct accusation word = *by; /* maybe one of those that are cleared */
+    charges_clear(s, a);
+    charge_set(&s->news, &a->charges[a->count++], &word);
     a->from_disk = false;
-    a->deadline_ms = UINT64_MAX;
+    suspects_remove(s, a);
     enter(s, n, MEMBER_DEAD, now_ms, out);
+}
+
+static bool accusable(const struct node *n, const struct accusation *a, uint64_t now_ms)
+{
+    return n && a->incarnation >= n->m.incarnation && live(n->m.state) && !away(n, now_ms);
+}
+
+bool swim_wants_accusation(const struct swim *s, const struct accusation *a, uint64_t now_ms)
+{
+    if (a->subject == s->crypto->node)
+        return a->incarnation >= s->incarnation;
+    const struct node *n = node_find(s, a->subject);
+    return accusable(n, a, now_ms) &&
+           (!n->accused || n->accused->from_disk || charge_place(n->accused, a) || a->kind == ACCUSE_DEAD);
 }
 
 /* Nobody dies of another's word alone: after a partition both sides call each other dead, and whoever was cut off
@@ -390,15 +430,13 @@ void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now
         return;
     }
     struct node *n = node_find(s, a->subject);
-    if (!n || a->incarnation < n->m.incarnation || !live(n->m.state) || away(n, now_ms) ||
-        (a->accuser != s->crypto->node && !node_find(s, a->accuser)))
+    if (!accusable(n, a, now_ms) || (a->accuser != s->crypto->node && !node_find(s, a->accuser)))
         return;
     const struct accused *known = n->m.state == MEMBER_SUSPECT ? n->accused : NULL;
     if (a->kind == ACCUSE_DEAD && known && !known->from_disk && now_ms >= known->since_ms + known->least_ms)
         declare_dead(s, n, a, now_ms, out);
     else
         suspect(s, n, a, now_ms, out);
-    expiry_update(s);
 }
 
 const struct accusation *swim_accusation(const struct swim *s, node_id subject)
@@ -407,54 +445,15 @@ const struct accusation *swim_accusation(const struct swim *s, node_id subject)
     return n && n->accused && n->accused->count > 0 ? &n->accused->charges[0].a : NULL;
 }
 
-static bool charge_put(const struct accusation *a, struct pack *k, size_t room)
-{
-    struct pack part;
-    size_t space = k->size - k->len;
-    pack_init(&part, k->p + k->len, room < space ? room : space);
-    accusation_encode(a, &part);
-    if (pack_end(&part))
-        return false;
-    k->len += part.len;
-    return true;
-}
-
-/* The dead stay accused for long after all have been told. */
-static uint32_t least_told(const struct swim *s)
-{
-    uint32_t least = TOLD_MAX;
-    for (const struct accused *a = s->accused; a; a = a->next)
-        for (uint32_t i = 0; i < a->count; i++)
-            if (a->charges[i].told < least)
-                least = a->charges[i].told;
-    return least;
-}
-
 uint32_t swim_piggyback(struct swim *s, node_id to, struct pack *k, size_t room)
 {
-    uint32_t limit = told_limit(s->cfg.retransmit_mult, live_count(s)), count = 0;
-    size_t from = k->len;
     const struct node *subject = node_find(s, to);
+    size_t from = k->len;
+    uint32_t count = 0;
     if (subject && subject->accused && subject->accused->count > 0)
-        count += charge_put(&subject->accused->charges[0].a, k, room);
-    for (uint32_t told = least_told(s); told < limit; told++) {
-        for (struct accused *a = s->accused; a; a = a->next) {
-            for (uint32_t i = 0; a->node != subject && i < a->count; i++) {
-                struct charge *c = &a->charges[i];
-                if (c->told != told)
-                    continue;
-                if (!charge_put(&c->a, k, room - (k->len - from)))
-                    goto full;
-                c->told = (uint8_t)(c->told + 1) | TOLD_NOW;
-                count++;
-            }
-        }
-    }
-full:
-    for (struct accused *a = s->accused; a; a = a->next)
-        for (uint32_t i = 0; i < a->count; i++)
-            a->charges[i].told &= TOLD_NOW - 1;
-    return count;
+        count += accusation_put(&subject->accused->charges[0].a, k, room);
+    return count + charges_put(&s->news, told_limit(s->cfg.retransmit_mult, live_count(s)), to, k,
+                               room - (k->len - from));
 }
 
 /* ---- Members --------------------------------------------------------------------------------------- */
@@ -516,9 +515,9 @@ static enum err node_add(struct swim *s, const struct swim_record *r, uint64_t n
         if (a) {
             a->from_disk = true;
             a->since_ms = now_ms;
-            a->deadline_ms = now_ms + DISK_SUSPICION_MS;
+            suspects_add(s, a);
+            deadline_is(s, a, now_ms + DISK_SUSPICION_MS);
             enter(s, n, MEMBER_SUSPECT, now_ms, out);
-            expiry_update(s);
         } /* no memory: alive, until a probe fails */
     }
     return ERR_OK;
@@ -540,7 +539,6 @@ enum err swim_member(struct swim *s, const struct swim_record *r, uint64_t now_m
         n->m.incarnation = r->incarnation;
     if (r->presence == SWIM_LEFT) {
         accused_free(s, n);
-        expiry_update(s);
         enter(s, n, MEMBER_LEFT, now_ms, out);
     } else if (newer) {
         /* Back from the dead: it may hold us dead in turn, as after a partition. A packet from the dead has it poke
@@ -548,7 +546,6 @@ enum err swim_member(struct swim *s, const struct swim_record *r, uint64_t now_m
         if (n->m.state == MEMBER_DEAD)
             send(out, SWIM_SEND_PING, n->m.node, ++s->seq, n->m.node);
         accused_free(s, n);
-        expiry_update(s);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }
     return ERR_OK;
@@ -573,7 +570,6 @@ void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
     if (!n)
         return;
     accused_free(s, n);
-    expiry_update(s);
     if (s->probe.node == n)
         s->probe.node = NULL;
     for (size_t i = 0; i < CHECKS_MAX; i++)
@@ -586,6 +582,7 @@ void swim_remove(struct swim *s, node_id node, struct swim_effects *out)
         s->next = s->count;
     s->counts[n->m.state]--;
     s->generation++;
+    s->removals++;
     HASH_DEL(s->nodes, n);
     mem_free(mem, n);
 }
@@ -602,7 +599,6 @@ void swim_on_heard(struct swim *s, node_id from, const struct address *address, 
         n->m.address = *address;
     if (n->m.state == MEMBER_SUSPECT && (!n->accused || n->accused->from_disk)) {
         accused_free(s, n);
-        expiry_update(s);
         enter(s, n, MEMBER_ALIVE, now_ms, out);
     }
     /* Dead, and talks: the accusation rides on this ping, and it refutes. */
@@ -717,10 +713,8 @@ static void probe_failed(struct swim *s, struct probe *p, uint64_t now_ms, struc
     if (!live(n->m.state) || n->m.incarnation > p->incarnation)
         return;
     send(out, SWIM_GREET, n->m.node, 0, n->m.node);
-    if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a)) {
+    if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a))
         suspect(s, n, &a, now_ms, out);
-        expiry_update(s);
-    }
 }
 
 static uint32_t gone_count(const struct swim *s)
@@ -754,15 +748,13 @@ static void dead_probe(struct swim *s, uint64_t now_ms, struct swim_effects *out
 
 static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effects *out)
 {
-    struct accused *next;
+    struct accused *a, *next;
     if (now_ms < s->expiry_ms)
         return;
-    for (struct accused *a = s->accused; a; a = next) {
-        next = a->next;
+    DL_FOREACH_SAFE(s->suspects, a, next) {
         struct node *n = a->node;
         struct accusation by;
-        if (n->m.state != MEMBER_SUSPECT || now_ms < a->deadline_ms ||
-            out->count > SWIM_EFFECTS_MAX - 8)
+        if (now_ms < a->deadline_ms || out->count > SWIM_EFFECTS_MAX - 8)
             continue;
         if (away(n, now_ms))
             a->deadline_ms = n->m.away_until_ms + a->least_ms;
@@ -773,7 +765,7 @@ static void suspicions_expire(struct swim *s, uint64_t now_ms, struct swim_effec
         else
             a->deadline_ms = now_ms + s->cfg.probe_interval_ms;
     }
-    expiry_update(s);
+    expiry_find(s);
 }
 
 /* We were asleep, or starved: what did not come meanwhile says nothing of others. */
@@ -785,10 +777,11 @@ static void slept(struct swim *s, uint64_t now_ms)
     for (size_t i = 0; i < CHECKS_MAX; i++)
         s->checks[i].node = NULL;
     s->round_ms = now_ms;
-    for (struct accused *a = s->accused; a; a = a->next)
+    struct accused *a;
+    DL_FOREACH(s->suspects, a)
         if (a->deadline_ms != UINT64_MAX)
             a->deadline_ms += slept_ms;
-    expiry_update(s);
+    expiry_find(s);
 }
 
 static void probe_step(struct swim *s, struct probe *p, uint64_t now_ms, struct swim_effects *out)
@@ -867,6 +860,11 @@ uint32_t swim_members(const struct swim *s)
 uint64_t swim_generation(const struct swim *s)
 {
     return s->generation;
+}
+
+uint64_t swim_removals(const struct swim *s)
+{
+    return s->removals;
 }
 
 uint32_t swim_health(const struct swim *s)

@@ -135,6 +135,8 @@ void swim_on_ping_req(struct swim *s, node_id from, node_id subject, uint32_t se
                       struct swim_effects *out);
 void swim_on_ack(struct swim *s, node_id from, uint32_t seq, uint64_t now_ms,
                  struct swim_effects *out);
+/* Does it say something new, so that its signature is worth being verified? */
+bool swim_wants_accusation(const struct swim *s, const struct accusation *a, uint64_t now_ms);
 /* The signature has been verified by the caller (engine caches); an accusation of or by a stranger is ignored.
  * ACCUSE_DEAD kills nobody at once: it starts a suspicion, or shortens the one there is to its least wait. */
 void swim_on_accusation(struct swim *s, const struct accusation *a, uint64_t now_ms,
@@ -159,6 +161,7 @@ uint32_t swim_count(const struct swim *s, enum member_state state);
 uint32_t swim_members(const struct swim *s); /* of whatever state */
 /* Grows whenever a member's liveness (alive or suspect against dead or left) or the set changes. */
 uint64_t swim_generation(const struct swim *s);
+uint64_t swim_removals(const struct swim *s); /* a member that was found holds until this changes */
 uint32_t swim_health(const struct swim *s); /* Lifeguard's local health multiplier, 0 is well */
 
 #endif

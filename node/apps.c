@@ -59,10 +59,29 @@ void apps_on_record(struct engine *e, const struct record_key *key)
     app_dirty(e, a);
 }
 
-void app_slots_dirty(struct engine *e, struct app *a)
+static void slot_dirty(struct app *a, struct slot *s)
 {
+    s->dirty = true;
     a->slots_dirty = true;
-    app_dirty(e, a);
+}
+
+/* One bit of 64: whether a slot may have a surrogate of this host. */
+static uint64_t owner_bit(node_id owner)
+{
+    return UINT64_C(1) << (mix64(owner) & 63);
+}
+
+void apps_on_liveness(struct engine *e, node_id member)
+{
+    uint64_t mask = member ? owner_bit(member) : UINT64_MAX;
+    for (struct app *a = e->apps; a; a = a->hh.next) {
+        if (!(a->surrogates & mask))
+            continue;
+        for (uint32_t i = 0; i < a->slot_count; i++)
+            if (a->slots[i].surrogates & mask)
+                slot_dirty(a, &a->slots[i]);
+        app_dirty(e, a);
+    }
 }
 
 static const struct entry *register_of(const struct engine *e, const struct uid *uid,
@@ -185,11 +204,12 @@ static void unit_visit(void *ctx, const struct entry *entry)
     r->app->ours |= record_key_owner(&entry->record.key) == r->e->crypto->node;
     uint32_t slot = record_key_slot(&entry->record.key);
     struct unit_body u;
-    if (slot >= r->app->slot_count || unit_body_decode(entry->record.body, &u))
+    struct slot *s = slot < r->app->slot_count ? &r->app->slots[slot] : NULL;
+    if (!s || !s->dirty || unit_body_decode(entry->record.body, &u))
         return;
-    r->app->surrogates |= u.surrogate != 0 && !u.released;
-    struct slot *s = &r->app->slots[slot];
     const struct slot_claim c = slot_claim_of(entry, &u);
+    if (c.surrogate && !c.released)
+        s->surrogates |= owner_bit(c.owner);
     epoch_see(s, c.epoch);
     struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
     /* Among surrogates one that lives goes before one that doesn't: they have no epoch to order them. */
@@ -233,15 +253,24 @@ void slot_account(struct engine *e, const struct app *a, struct slot *s)
 
 static void slots_refresh(struct engine *e, struct app *a)
 {
-    a->surrogates = false;
     for (uint32_t i = 0; i < a->slot_count; i++) {
-        a->slots[i].real = (struct slot_claim){0};
-        a->slots[i].surrogate = (struct slot_claim){0};
+        struct slot *s = &a->slots[i];
+        s->dirty |= a->registers_dirty;
+        if (!s->dirty)
+            continue;
+        s->real = s->surrogate = (struct slot_claim){0};
+        s->surrogates = 0;
     }
     struct refresh r = {.e = e, .app = a};
     replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
-    for (uint32_t i = 0; i < a->slot_count; i++)
-        slot_account(e, a, &a->slots[i]);
+    a->surrogates = 0;
+    for (uint32_t i = 0; i < a->slot_count; i++) {
+        struct slot *s = &a->slots[i];
+        if (s->dirty)
+            slot_account(e, a, s);
+        s->dirty = false;
+        a->surrogates |= s->surrogates;
+    }
 }
 
 /* One claim is new, and all others are as they were. False: that doesn't tell who has the slot now, since the
@@ -276,9 +305,13 @@ void apps_on_unit(struct engine *e, const struct entry *entry)
     }
     app_dirty(e, a);
     uint32_t slot = record_key_slot(&entry->record.key);
-    if (a->registers_dirty || a->slots_dirty || slot >= a->slot_count ||
-        unit_body_decode(entry->record.body, &u)) {
-        a->slots_dirty = true;
+    struct slot *s = slot < a->slot_count ? &a->slots[slot] : NULL;
+    if (!s) {
+        a->ours |= record_key_owner(&entry->record.key) == e->crypto->node;
+        return; /* of no replica that is wanted */
+    }
+    if (s->dirty || a->registers_dirty || unit_body_decode(entry->record.body, &u)) {
+        slot_dirty(a, s);
         return;
     }
     const struct slot_claim c = slot_claim_of(entry, &u);
@@ -286,9 +319,9 @@ void apps_on_unit(struct engine *e, const struct entry *entry)
     if (c.released || slot_at_rest(a, &c))
         planner_room(e);
     if (slot_take(a, slot, &c))
-        slot_account(e, a, &a->slots[slot]);
+        slot_account(e, a, s);
     else
-        a->slots_dirty = true;
+        slot_dirty(a, s);
 }
 
 static bool named(const struct app *a, const char *name)

@@ -70,11 +70,13 @@ struct peer {
     bool labelled;          /* it has labels: constraints need the record */
     uint32_t claimed_mib;   /* what claims on it, and offers to it, take (apps.c: slot_account) */
     uint32_t app_units;     /* scratch of planner.c */
-    const struct member *member; /* SWIM's; holds for swim_generation() == member_generation */
-    uint64_t member_generation;
+    const struct member *member; /* SWIM's; holds for swim_removals() == member_removals */
+    uint64_t member_removals;
     uint64_t record_boot, published_ms; /* of its node record */
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
     bool heard;             /* it has been alive in this life of ours */
+    uint8_t side;           /* what of side.c's counts it is in */
+    uint32_t alive_at;      /* its place in the engine's `alive`, and one; 0: it isn't */
     UT_hash_handle hh;
 };
 
@@ -101,6 +103,8 @@ struct slot {
         uint64_t boot;     /* of the owner, when it said so */
         struct version spec;
     } real, surrogate;
+    bool dirty;              /* to be worked out again */
+    uint64_t surrogates;     /* whose there are, as bits by a hash: who lives changes who holds it */
     uint64_t epoch_seen;     /* the highest epoch in any record */
     uint64_t epoch_max;      /* … or offered by us */
     uint64_t empty_since_ms; /* 0: filled */
@@ -139,12 +143,12 @@ struct app {
     char name[NAME_SIZE];
     bool deleted, shadowed, has_spec;
     bool dirty;           /* its records changed: in e->apps_dirty */
-    bool slots_dirty;     /* … so that its slots are to be worked out again, from all of them */
+    bool slots_dirty;     /* … so that a slot of it is to be worked out again, from all of them */
     bool registers_dirty; /* … and what it should be, too */
     bool plan;            /* … and look whether a slot is to be offered: in e->plan_apps */
     bool pending;         /* the planner waits for something: an answer, a time, room: in e->pending_apps */
     bool ours;            /* we have, or had, a claim on a slot of it */
-    bool surrogates;      /* there are some: who lives changes who holds the slot */
+    uint64_t surrogates;  /* … of any slot */
     struct app *dirty_next, *plan_next, *pending_prev, *pending_next;
     struct version spec_version;
     uint32_t revision;
@@ -298,6 +302,8 @@ struct engine {
     struct replica *replica;
 
     struct peer *peers;
+    node_id *alive;          /* the members that are, in no order */
+    uint32_t alive_count, alive_size;
     uint64_t counter;        /* packets sent in this life */
     uint64_t gossip_next_ms; /* 0: nothing to tell */
     size_t gossip_at;        /* where in SWIM's list the next to be told is */
@@ -345,12 +351,17 @@ struct engine {
     uint64_t alive_generation; /* grows when a member begins or ceases to be alive (a suspect isn't), or present */
     uint64_t room_generation; /* grows whenever somebody may have got room, or may be asked again */
     uint64_t plan_next_ms;
-    uint64_t generation_planned;
     struct candidate *candidates;
     size_t candidates_size;
     uint32_t self_claimed_mib; /* as a peer's claimed_mib */
     bool minority, undecided;
-    uint64_t alive_counted;  /* alive_generation, as of those two */
+    struct side {            /* of the members: counts, and who comes first, of those that count */
+        uint32_t count, live, alive, vanished, settled;
+        struct peer *lowest;
+        uint64_t removals;   /* SWIM's, as of the last recount */
+        uint64_t recounted_ms;
+    } side;
+    uint64_t side_generation; /* SWIM's, as of the last look */
     uint64_t healing_ms;     /* we were with a minority: those whom we held dead have until then to come back */
     uint64_t side_next_ms;   /* undecided: look again then */
     bool stable_settled;     /* the stable set has been cut to who lives, since the last change */
@@ -466,7 +477,7 @@ struct app *app_find(const struct engine *e, const struct uid *uid);
 struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
 void apps_on_record(struct engine *e, const struct record_key *key); /* a register */
 void apps_on_unit(struct engine *e, const struct entry *entry);
-void app_slots_dirty(struct engine *e, struct app *a);
+void apps_on_liveness(struct engine *e, node_id member); /* it lives, or doesn't any more; 0: any may */
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
 /* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. It takes no memory, and nobody
@@ -502,7 +513,9 @@ bool side_minority(const struct engine *e);
 /* With those who don't answer, though nobody called them dead yet, the majority would be lost: nothing new is begun
  * until it is clear. */
 bool side_undecided(const struct engine *e);
-void side_tick(struct engine *e); /* after whatever changed of the members, and in time */
+void side_peer(struct engine *e, struct peer *p);    /* something of its record, or its boot number, is new */
+void side_changed(struct engine *e, const struct swim_effect *f); /* … its state in SWIM */
+void side_tick(struct engine *e);
 uint64_t side_deadline(const struct engine *e);
 
 /* ---- copies.c ------------------------------------------------------------------------------------ */

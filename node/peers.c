@@ -12,13 +12,27 @@ struct peer *peer_find(const struct engine *e, node_id node)
     return p;
 }
 
+/* So that listing those alive needs no memory. */
+static bool alive_room(struct engine *e)
+{
+    if (HASH_COUNT(e->peers) < e->alive_size)
+        return true;
+    uint32_t size = e->alive_size ? 2 * e->alive_size : 16;
+    node_id *v = mem_grow(e->mem, e->alive, size * sizeof *v);
+    if (!v)
+        return false;
+    e->alive = v;
+    e->alive_size = size;
+    return true;
+}
+
 static struct peer *peer_add(struct engine *e, node_id node)
 {
     struct mem *mem = e->mem;
     struct peer *p = peer_find(e, node);
     if (p)
         return p;
-    p = mem_alloc(mem, sizeof *p);
+    p = alive_room(e) ? mem_alloc(mem, sizeof *p) : NULL;
     if (!p)
         return NULL;
     p->node = node;
@@ -32,10 +46,10 @@ static struct peer *peer_add(struct engine *e, node_id node)
 
 const struct member *peer_member(const struct engine *e, struct peer *p)
 {
-    uint64_t generation = swim_generation(e->swim);
-    if (!p->member || p->member_generation != generation) {
+    uint64_t removals = swim_removals(e->swim);
+    if (!p->member || p->member_removals != removals) {
         p->member = swim_find(e->swim, p->node);
-        p->member_generation = generation;
+        p->member_removals = removals;
     }
     return p->member;
 }
@@ -58,6 +72,23 @@ static bool member_live(const struct member *m)
 bool peer_is_live(const struct engine *e, struct peer *p)
 {
     return member_live(peer_member(e, p));
+}
+
+/* Whoever is away says so, and when it is back, too: until then it isn't alive, though its time be over. */
+static void alive_note(struct engine *e, struct peer *p)
+{
+    bool alive = peer_is_alive(e, p);
+    if (alive == (p->alive_at > 0))
+        return;
+    if (alive) {
+        e->alive[e->alive_count++] = p->node;
+        p->alive_at = e->alive_count;
+        return;
+    }
+    struct peer *last = peer_find(e, e->alive[--e->alive_count]);
+    e->alive[p->alive_at - 1] = last->node;
+    last->alive_at = p->alive_at;
+    p->alive_at = 0;
 }
 
 bool peer_live(const struct engine *e, node_id node)
@@ -166,6 +197,8 @@ void peers_on_node_record(struct engine *e, const struct entry *entry, enum orig
                     (unsigned long long)node, err_name(err));
     if (e->fx)
         peers_run_swim(e, &out);
+    alive_note(e, p);
+    side_peer(e, p);
     if (room) {
         planner_room(e);
         copies_soon(e);
@@ -239,7 +272,10 @@ static void on_changed(struct engine *e, const struct swim_effect *f)
                 member_state_text(f->state));
     if (f->state == MEMBER_DEAD)
         e->count.deaths_seen++;
-    side_tick(e);
+    struct peer *p = peer_find(e, f->subject);
+    if (p)
+        alive_note(e, p);
+    side_changed(e, f);
     planner_alive(e); /* a suspect is no notary, and is offered nothing */
     peers_news(e);
 }
@@ -275,13 +311,12 @@ void peers_run_swim(struct engine *e, const struct swim_effects *out)
 
 enum err peers_accuse(struct engine *e, const struct accusation *a)
 {
+    if (!swim_wants_accusation(e->swim, a, e->now))
+        return ERR_STALE; /* not worth a verification */
     const struct record_key key = record_key_node(a->accuser);
     const struct entry *accuser = replica_find(e->replica, &key);
     if (!accuser)
         return ERR_NOT_FOUND; /* a stranger's word */
-    const struct member *m = swim_find(e->swim, a->subject);
-    if (a->subject != e->crypto->node && (!m || m->incarnation > a->incarnation))
-        return ERR_STALE; /* not worth a verification */
     uint8_t message[64];
     struct pack k;
     pack_init(&k, message, sizeof message);
@@ -439,7 +474,10 @@ void peers_on_datagram(struct engine *e, const struct event *ev)
         return;
     }
     window_accept(&p->window, h.boot, h.counter);
-    p->boot = h.boot;
+    if (h.boot != p->boot) {
+        p->boot = h.boot;
+        side_peer(e, p);
+    }
     struct swim_effects out = {0};
     swim_on_heard(e->swim, h.sender, &ev->address, h.boot, e->now, &out);
     peers_run_swim(e, &out);

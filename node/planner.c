@@ -112,11 +112,10 @@ uint32_t planner_rank(const struct engine *e, struct app *a)
     a->rank_generation = e->alive_generation + 1; /* never 0 */
     a->rank = 0;
     uint64_t ours = placement_notary_score(&a->uid, e->crypto->node);
-    for (struct peer *q = e->peers; q && a->rank < NOTARIES; q = q->hh.next) {
-        if (!peer_is_alive(e, q))
-            continue;
-        uint64_t score = placement_notary_score(&a->uid, q->node);
-        a->rank += score < ours || (score == ours && q->node < e->crypto->node);
+    for (uint32_t i = 0; i < e->alive_count && a->rank < NOTARIES; i++) {
+        const node_id node = e->alive[i];
+        uint64_t score = placement_notary_score(&a->uid, node);
+        a->rank += score < ours || (score == ours && node < e->crypto->node);
     }
     return a->rank;
 }
@@ -126,10 +125,9 @@ static size_t notaries(const struct engine *e, const struct uid *app, node_id ou
 {
     uint64_t scores[NOTARIES];
     size_t n = 0;
-    for (struct peer *q = e->peers; q; q = q->hh.next) {
-        if (!peer_is_alive(e, q))
-            continue;
-        uint64_t score = placement_notary_score(app, q->node);
+    for (uint32_t i = 0; i < e->alive_count; i++) {
+        const node_id node = e->alive[i];
+        uint64_t score = placement_notary_score(app, node);
         size_t at = n < NOTARIES ? n++ : NOTARIES;
         while (at > 0 && score < scores[at - 1]) {
             at--;
@@ -140,7 +138,7 @@ static size_t notaries(const struct engine *e, const struct uid *app, node_id ou
         }
         if (at < NOTARIES) {
             scores[at] = score;
-            out[at] = q->node;
+            out[at] = node;
         }
     }
     return n;

@@ -7,8 +7,8 @@
  *   - were never heard in this life, while a live peer has been with the majority all along: it knows better
  * so that a mesh that shrank, and then restarts, has a majority again.
  *
- * Owns in struct engine: generation_planned, alive_counted, minority, undecided, stable_settled,
- * membership_changed_ms; in struct peer: stable, heard. */
+ * Owns in struct engine: side*, minority, undecided, healing_ms, stable_settled, membership_changed_ms; in struct peer:
+ * stable, heard, side. */
 #include "node/engine_internal.h"
 
 enum {
@@ -32,91 +32,152 @@ bool side_undecided(const struct engine *e)
     return e->undecided;
 }
 
-/* Has a peer that is here kept the majority since before we came? */
-static bool settled_peer(const struct engine *e)
-{
-    for (struct peer *p = e->peers; p; p = p->hh.next)
-        if ((p->flags & NODE_SETTLED) && p->record_boot == p->boot && peer_is_alive(e, p))
-            return true;
-    return false;
-}
+/* ---- Counting: a peer at a time, as meshes are large and changes many -------------------------------- */
 
-static bool counts(const struct engine *e, struct peer *p, bool trust)
+enum { /* struct peer: side */
+    SIDE_COUNTS = 1,
+    SIDE_LIVE = 2,
+    SIDE_ALIVE = 4,
+    SIDE_VANISHED = 8, /* a moment ago; noticed to be over by the next recount */
+    SIDE_SETTLED = 16  /* it has kept the majority since before we came */
+};
+
+static bool counts(const struct engine *e, struct peer *p, bool live)
 {
     if (!p->stable)
         return false;
-    if (p->heard || peer_is_live(e, p))
+    if (p->heard || live)
         return true;
-    return !trust && p->published_ms + LONG_DEAD_MS > e->wall;
+    return e->side.settled == 0 && p->published_ms + LONG_DEAD_MS > e->wall;
 }
+
+static uint8_t bits_of(const struct engine *e, struct peer *p)
+{
+    const struct member *m = peer_member(e, p);
+    bool live = peer_is_live(e, p), alive = m && m->state == MEMBER_ALIVE, vanished;
+    uint8_t bits = 0;
+    p->heard |= alive;
+    if (live || !m || m->state == MEMBER_LEFT)
+        p->stable = live;
+    if ((p->flags & NODE_SETTLED) && p->record_boot == p->boot && peer_is_alive(e, p))
+        bits |= SIDE_SETTLED;
+    if (!counts(e, p, live))
+        return bits;
+    vanished = live ? !alive : m && e->now < m->since_ms + VANISHED_MS;
+    return bits | SIDE_COUNTS | (live ? SIDE_LIVE : 0) | (alive ? SIDE_ALIVE : 0) | (vanished ? SIDE_VANISHED : 0);
+}
+
+static void count(struct side *s, uint8_t bits, uint32_t by)
+{
+    s->count += bits & SIDE_COUNTS ? by : 0;
+    s->live += bits & SIDE_LIVE ? by : 0;
+    s->alive += bits & SIDE_ALIVE ? by : 0;
+    s->vanished += bits & SIDE_VANISHED ? by : 0;
+    s->settled += bits & SIDE_SETTLED ? by : 0;
+}
+
+static bool comes_first(const struct side *s, const struct peer *p)
+{
+    return !s->lowest || mix64(p->node) < mix64(s->lowest->node);
+}
+
+static void recount(struct engine *e)
+{
+    struct side *s = &e->side;
+    bool again;
+    do { /* whether one is settled decides who counts, and not the other way round: twice at most */
+        uint32_t settled = s->settled;
+        *s = (struct side){.settled = settled, .removals = swim_removals(e->swim), .recounted_ms = e->now};
+        uint32_t found = 0;
+        for (struct peer *p = e->peers; p; p = p->hh.next) {
+            p->side = bits_of(e, p);
+            found += p->side & SIDE_SETTLED ? 1 : 0;
+            count(s, p->side & (uint8_t)~SIDE_SETTLED, 1);
+            if ((p->side & SIDE_COUNTS) && comes_first(s, p))
+                s->lowest = p;
+        }
+        s->settled = found;
+        again = (found > 0) != (settled > 0);
+    } while (again);
+}
+
+void side_peer(struct engine *e, struct peer *p)
+{
+    struct side *s = &e->side;
+    bool trusted = s->settled > 0;
+    uint8_t before = p->side, bits = bits_of(e, p);
+    if (bits == before)
+        return;
+    count(s, before, UINT32_MAX); /* one less */
+    count(s, bits, 1);
+    p->side = bits;
+    if (trusted != (s->settled > 0) || ((before & SIDE_COUNTS) && !(bits & SIDE_COUNTS) && s->lowest == p))
+        recount(e);
+    else if ((bits & SIDE_COUNTS) && comes_first(s, p))
+        s->lowest = p;
+}
+
+/* ---- Deciding ---------------------------------------------------------------------------------------- */
 
 static bool lost(uint32_t here, uint32_t all, bool lowest_here)
 {
     return 2 * here < all || (2 * here == all && !lowest_here);
 }
 
-static void compute(struct engine *e)
+static bool vanishing(const struct side *s)
 {
-    uint64_t lowest = mix64(e->crypto->node);
-    bool lowest_live = true, lowest_alive = true, trust = settled_peer(e);
-    uint32_t all = 1, live = 1, alive = 1, vanished = 0;
-    e->alive_counted = e->alive_generation;
-    for (struct peer *p = e->peers; p; p = p->hh.next) {
-        const struct member *m = peer_member(e, p);
-        p->heard |= m && m->state == MEMBER_ALIVE;
-        if (!counts(e, p, trust))
-            continue;
-        bool is_live = peer_is_live(e, p), is_alive = m && m->state == MEMBER_ALIVE;
-        all++;
-        live += is_live;
-        alive += is_alive;
-        vanished += is_live ? !is_alive : m && e->now < m->since_ms + VANISHED_MS;
-        if (mix64(p->node) < lowest) {
-            lowest = mix64(p->node);
-            lowest_live = is_live;
-            lowest_alive = is_alive;
-        }
-    }
-    bool minority = lost(live, all, lowest_live);
+    return s->vanished >= VANISHED_MIN && 100 * s->vanished > VANISHED_PERCENT * (s->count + 1);
+}
+
+static void decide(struct engine *e)
+{
+    const struct side *s = &e->side;
+    if (vanishing(s) && e->now >= s->recounted_ms + AGAIN_MS)
+        recount(e);
+    const struct peer *lowest = s->lowest && mix64(s->lowest->node) < mix64(e->crypto->node) ? s->lowest : NULL;
+    bool minority = lost(s->live + 1, s->count + 1, !lowest || (lowest->side & SIDE_LIVE));
     if (e->minority && !minority)
         e->healing_ms = e->now + HEALING_MS;
-    bool vanishing = vanished >= VANISHED_MIN && 100 * vanished > VANISHED_PERCENT * all;
-    bool undecided = !minority && (vanishing || lost(alive, all, lowest_alive) || e->now < e->healing_ms);
+    bool undecided = !minority && (vanishing(s) || e->now < e->healing_ms ||
+                                   lost(s->alive + 1, s->count + 1, !lowest || (lowest->side & SIDE_ALIVE)));
     e->side_next_ms = undecided ? e->now + AGAIN_MS : UINT64_MAX;
     if (minority == e->minority && undecided == e->undecided)
         return;
     if (minority != e->minority)
-        effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", live, all);
+        effects_log(e->fx, LOG_WARN, minority ? "mesh.minority" : "mesh.majority", "live=%u of=%u", s->live + 1,
+                    s->count + 1);
     e->minority = minority;
     e->undecided = undecided;
     planner_all(e);
     units_dirty(e);
 }
 
-/* Which surrogate counts depends on who lives. */
-static void surrogates_dirty(struct engine *e)
-{
-    for (struct app *a = e->apps; a; a = a->hh.next)
-        if (a->surrogates)
-            app_slots_dirty(e, a);
-}
-
+/* Somebody lives, or is known, who did not, or the other way round. */
 static void members_changed(struct engine *e)
 {
+    e->side_generation = swim_generation(e->swim);
     e->membership_changed_ms = e->now;
     e->stable_settled = false;
-    for (struct peer *p = e->peers; p; p = p->hh.next) {
-        const struct member *m = peer_member(e, p);
-        if (!m || m->state == MEMBER_LEFT)
-            p->stable = false;
-        else if (m->state != MEMBER_DEAD)
-            p->stable = true;
-    }
-    compute(e);
-    surrogates_dirty(e);
     planner_all(e);
     units_dirty(e);
     copies_soon(e);
+}
+
+static bool lives(enum member_state state)
+{
+    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
+}
+
+void side_changed(struct engine *e, const struct swim_effect *f)
+{
+    struct peer *p = peer_find(e, f->subject);
+    if (p)
+        side_peer(e, p);
+    if (f->from == f->state || lives(f->from) != lives(f->state))
+        apps_on_liveness(e, f->subject); /* which surrogate counts depends on it */
+    if (e->side_generation != swim_generation(e->swim))
+        members_changed(e);
+    decide(e);
 }
 
 /* Once for this life: others, restarted, go by it. */
@@ -131,13 +192,13 @@ static void tell_settled(struct engine *e, bool settled)
 
 void side_tick(struct engine *e)
 {
-    uint64_t generation = swim_generation(e->swim);
-    if (generation != e->generation_planned) {
-        e->generation_planned = generation;
+    if (e->side.removals != swim_removals(e->swim))
+        apps_on_liveness(e, 0);
+    if (e->side.removals != swim_removals(e->swim) || e->now >= e->side_next_ms)
+        recount(e);
+    if (e->side_generation != swim_generation(e->swim))
         members_changed(e);
-    } else if (e->alive_counted != e->alive_generation || e->now >= e->side_next_ms) {
-        compute(e);
-    }
+    decide(e);
     if (e->minority)
         tell_settled(e, false);
     if (e->stable_settled || e->minority || e->now < e->membership_changed_ms + e->cfg.stable_ms)
@@ -146,7 +207,8 @@ void side_tick(struct engine *e)
     for (struct peer *p = e->peers; p; p = p->hh.next)
         p->stable = p->stable && peer_is_live(e, p);
     tell_settled(e, true);
-    compute(e);
+    recount(e);
+    decide(e);
 }
 
 uint64_t side_deadline(const struct engine *e)

@@ -2,6 +2,7 @@
 #include "tests/sim/pool.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,6 +223,8 @@ int main(int argc, char **argv)
         .cfg = {.seed = 1, .hosts = 50, .apps = 200, .chaos_ms = 60000}, .count = 1, .jobs = 1};
     if (!parse(argc, argv, &o))
         return usage();
+    mallopt(M_TRIM_THRESHOLD, 1 << 30); /* daemons come and go: the kernel need not clear the same pages again */
+    mallopt(M_MMAP_THRESHOLD, 1 << 24);
     for (int i = 0; o.bug && i < BUG_COUNT; i++)
         if (strcmp(o.bug, bugs[i].name) == 0)
             o.cfg.bugs = bugs[i].bit;
