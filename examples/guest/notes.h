@@ -40,7 +40,7 @@ enum { GUEST_BLOCK = 1, GUEST_NET = 2 };
     __attribute__((used, section(".interp"))) static const char interpreter[] = "/nonexistent/solo5/";                 \
     __attribute__((used, section(".note.solo5.abi"), aligned(4))) static const struct abi_note abi = {                 \
         sizeof "Solo5", 16, 0x31494241, "Solo5", ABI_TARGET, ABI_VERSION, {0, 0}};                                     \
-    __attribute__((used, section(".note.solo5.manifest"), aligned(8))) static const struct {                           \
+    __attribute__((used, section(".note.solo5.manifest"), aligned(4))) static const struct {                           \
         struct manifest_head head;                                                                                     \
         struct manifest_entry entry[GUEST_COUNT(__VA_ARGS__)];                                                         \
     } manifest = {{sizeof "Solo5", 4 + 8 + 104 * GUEST_COUNT(__VA_ARGS__), 0x3154464d, "Solo5", 0, 1,                  \

@@ -1,6 +1,21 @@
 /* Words to the console, words of the command line, and how a guest says that it ends. */
 #include "guest.h"
 
+/* What the compiler may call without a library. */
+void *memcpy(void *restrict to, const void *restrict from, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
+    return to;
+}
+
+void *memset(void *p, int v, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)p)[i] = (uint8_t)v;
+    return p;
+}
+
 void say(const char *s)
 {
     size_t n = 0;
