@@ -1,4 +1,5 @@
-/* What a guest is given. guest_…: by its target, one file a target (hvt.c, spt.c, virtio.c). The rest: by text.c. */
+/* What a guest is given. guest_…: by its target, one file a target (hvt.c, spt.c, virtio.c). The
+ * rest: by text.c. */
 #ifndef UNIMESH_EXAMPLES_GUEST_H
 #define UNIMESH_EXAMPLES_GUEST_H
 

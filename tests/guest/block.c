@@ -1,5 +1,5 @@
-/* A guest with a disk: writes sectors numbered 1, 2, 3, … one after the other, round and round, and at its start checks that
- * all that earlier runs wrote is there. Its arguments:
+/* A guest with a disk: writes sectors numbered 1, 2, 3, … one after the other, round and round, and
+ * at its start checks that all that earlier runs wrote is there. Its arguments:
  *
  *   --writes=N      that many sectors in this run (0: without end)
  *   --interval=MS   between two of them (100)
@@ -7,13 +7,14 @@
  *   --sectors=N     use the disk's first N sectors only
  *   --beat=MS       a heartbeat, a line `beat 17` each
  *
- * It says `block: 12 sectors kept, next 13` (as many as the disk has, once it went round), then `block: wrote 13` and so on,
- * each when the sector is kept: what was said to be written and is missing later was lost. It ends with 1 when
- * a sector holds what it should not, with 2 when the disk fails, with 64 for a bad argument.
+ * It says `block: 12 sectors kept, next 13` (as many as the disk has, once it went round), then
+ * `block: wrote 13` and so on, each when the sector is kept: what was said to be written and is
+ * missing later was lost. It ends with 1 when a sector holds what it should not, with 2 when the
+ * disk fails, with 64 for a bad argument.
  *
- * Number n lies in sector (n - 1) mod (how many there are). A sector: "UNIMESH\n", the number, how many
- * sectors there are, noise that follows from the number, and at the end a checksum over all before it. A sector of zeros was
- * never written. */
+ * Number n lies in sector (n - 1) mod (how many there are). A sector: "UNIMESH\n", the number, how
+ * many sectors there are, noise that follows from the number, and at the end a checksum over all
+ * before it. A sector of zeros was never written. */
 #include "examples/guest/guest.h"
 #include "examples/guest/notes.h"
 #include "examples/guest/pc.h"
@@ -21,7 +22,13 @@
 
 GUEST_NOTES(GUEST_DEVICE("storage", GUEST_BLOCK))
 
-enum { STATUS_CORRUPT = 1, STATUS_DISK = 2, STATUS_USAGE = 64, AT_ONCE_BYTES = 65536, WORDS_MAX = DISK_SECTOR_MAX / 8 };
+enum {
+    STATUS_CORRUPT = 1,
+    STATUS_DISK = 2,
+    STATUS_USAGE = 64,
+    AT_ONCE_BYTES = 65536,
+    WORDS_MAX = DISK_SECTOR_MAX / 8
+};
 
 static struct disk disk;
 static uint64_t sectors; /* in use */
@@ -31,7 +38,7 @@ struct options {
     int status; /* -1: stay */
 };
 
-/* ---- a sector ----------------------------------------------------------------------------------- */
+/* ---- a sector -------------------------------------------------------------------------------- */
 
 #define MAGIC UINT64_C(0x0a4853454d494e55)
 
@@ -79,7 +86,7 @@ static bool sector_is(uint64_t n, const uint64_t *words)
     return true;
 }
 
-/* ---- what earlier runs left --------------------------------------------------------------------- */
+/* ---- what earlier runs left ------------------------------------------------------------------ */
 
 static _Noreturn void fail(int status, const char *what, uint64_t sector)
 {
@@ -137,7 +144,7 @@ static void look_for_gaps(uint64_t sector, const uint64_t *words)
         fail(STATUS_CORRUPT, "what was written is missing", sector);
 }
 
-/* ---- start, and then on ------------------------------------------------------------------------- */
+/* ---- start, and then on ---------------------------------------------------------------------- */
 
 static void option(struct options *o, const char *word)
 {

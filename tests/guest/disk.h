@@ -15,9 +15,11 @@ struct disk {
     struct virtq queue;
 };
 
-/* The first block device; false: there is none, or it can't be used. The disk is zeroed before, and stays where it is. */
+/* The first block device; false: there is none, or it can't be used. The disk is zeroed before, and
+ * stays where it is. */
 bool disk_open(struct disk *d);
-/* Whole sectors. They return 0, or what the device says: 1 for an error, 2 for what it doesn't do. */
+/* Whole sectors. They return 0, or what the device says: 1 for an error, 2 for what it doesn't do.
+ */
 unsigned disk_read(struct disk *d, uint64_t sector, void *p, uint32_t len);
 /* It is kept, once this returns 0. */
 unsigned disk_write(struct disk *d, uint64_t sector, const void *p, uint32_t len);

@@ -1,5 +1,5 @@
-/* A guest on a network: answers ARP, ICMP echo and UDP echo (port 7), pings others, and sends what it should not, so that
- * a test sees whether a filter drops it. Its arguments:
+/* A guest on a network: answers ARP, ICMP echo and UDP echo (port 7), pings others, and sends what
+ * it should not, so that a test sees whether a filter drops it. Its arguments:
  *
  *   --ipv4=ADDRESS/LENGTH     its address (10.0.0.2/24), as MirageOS's guests are told theirs
  *   --ipv4-gateway=ADDRESS    for what is outside of that net
@@ -8,8 +8,9 @@
  *   --forge=KIND              send that each second, to all on the net; several: several times
  *   --beat=MS                 a heartbeat, a line `beat 17` each
  *
- * UDP port 7007 takes orders and answers `ok` when they are done: `ping ADDRESS`, `forge KIND [ADDRESS]` (once, to whom
- * asked), `exit N`. KIND and what it does wrong, to be read off the table `forgeries`:
+ * UDP port 7007 takes orders and answers `ok` when they are done: `ping ADDRESS`, `forge KIND
+ * [ADDRESS]` (once, to whom asked), `exit N`. KIND and what it does wrong, to be read off the table
+ * `forgeries`:
  *
  *   none    nothing: the datagram that the others are like
  *   mac     the Ethernet source is 02:00:00:66:66:66, or ADDRESS
@@ -20,7 +21,8 @@
  *   ra      an IPv6 router's advertisement
  *   dhcp    from a DHCP server's port
  *
- * A bad argument ends it with 64, as MirageOS's do; arguments that it doesn't know are not for it. */
+ * A bad argument ends it with 64, as MirageOS's do; arguments that it doesn't know are not for it.
+ */
 #include "examples/guest/guest.h"
 #include "examples/guest/notes.h"
 #include "examples/guest/pc.h"
@@ -35,7 +37,15 @@ GUEST_NOTES(GUEST_DEVICE("service", GUEST_NET))
 enum { PORTS = 1 };
 #endif
 
-enum { UDP_ECHO = 7, UDP_DISCARD = 9, UDP_ORDERS = 7007, PINGS_MAX = 4, NEIGHBOURS = 8, STATUS_USAGE = 64, SECOND_US = 1000000 };
+enum {
+    UDP_ECHO = 7,
+    UDP_DISCARD = 9,
+    UDP_ORDERS = 7007,
+    PINGS_MAX = 4,
+    NEIGHBOURS = 8,
+    STATUS_USAGE = 64,
+    SECOND_US = 1000000
+};
 
 /* A device with its address, and who is known to live beside it. */
 struct port {
@@ -56,7 +66,7 @@ struct port {
 
 static struct port ports[PORTS];
 
-/* ---- what it says ------------------------------------------------------------------------------- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static void say_begin(const struct port *p)
 {
@@ -66,7 +76,8 @@ static void say_begin(const struct port *p)
 }
 
 /* A line: name, what, whom, and whatever number belongs to it. */
-static void tell(const struct port *p, const char *what, uint32_t whom, const char *what_number, uint64_t n)
+static void tell(const struct port *p, const char *what, uint32_t whom, const char *what_number,
+                 uint64_t n)
 {
     say_begin(p);
     say(what);
@@ -78,7 +89,7 @@ static void tell(const struct port *p, const char *what, uint32_t whom, const ch
     say("\n");
 }
 
-/* ---- neighbours --------------------------------------------------------------------------------- */
+/* ---- neighbours ------------------------------------------------------------------------------ */
 
 static void send_arp(struct port *p, const uint8_t *to, const struct arp *a)
 {
@@ -89,7 +100,8 @@ static void send_arp(struct port *p, const uint8_t *to, const struct arp *a)
 }
 
 /* An ARP packet that says who we are. */
-static struct arp own_arp(const struct port *p, uint16_t operation, const uint8_t *target_mac, uint32_t target_ip)
+static struct arp own_arp(const struct port *p, uint16_t operation, const uint8_t *target_mac,
+                          uint32_t target_ip)
 {
     struct arp a = {.operation = operation, .sender_ip = p->ip, .target_ip = target_ip};
     copy(a.sender_mac, p->nic.mac, 6);
@@ -153,6 +165,8 @@ static void on_arp(struct port *p, const uint8_t *packet)
 static void send_ipv4(struct port *p, uint8_t *frame, size_t len, uint32_t to)
 {
     uint32_t next = ((to ^ p->ip) & p->mask) == 0 ? to : p->gateway;
+    if (next == 0)
+        return; /* no way leads there */
     const struct neighbour *n = neighbour_find(p, next);
     put_ethernet(frame, n != NULL ? n->mac : nobody, p->nic.mac, TYPE_IPV4);
     if (n != NULL) {
@@ -166,7 +180,7 @@ static void send_ipv4(struct port *p, uint8_t *frame, size_t len, uint32_t to)
     send_arp(p, MAC_ALL, &question);
 }
 
-/* ---- pings -------------------------------------------------------------------------------------- */
+/* ---- pings ----------------------------------------------------------------------------------- */
 
 static struct ping {
     uint32_t address;
@@ -216,7 +230,8 @@ static void on_echo_reply(const struct port *p, uint32_t from, const uint8_t *ic
 {
     for (unsigned i = 0; i < ping_count; i++) {
         struct ping *g = &pings[i];
-        if (g->address != from || get16(icmp + 4) != PING_ID || get16(icmp + 6) != g->sequence || g->answered)
+        if (g->address != from || get16(icmp + 4) != PING_ID || get16(icmp + 6) != g->sequence ||
+            g->answered)
             continue;
         g->answered = true;
         say_begin(p);
@@ -230,7 +245,7 @@ static void on_echo_reply(const struct port *p, uint32_t from, const uint8_t *ic
     }
 }
 
-/* ---- forgeries ---------------------------------------------------------------------------------- */
+/* ---- forgeries ------------------------------------------------------------------------------- */
 
 struct forging {
     struct port *port;
@@ -250,7 +265,8 @@ static size_t datagram(struct forging *f)
     for (const char *k = f->kind; *k != '\0' && len < sizeof text; k++)
         text[len++] = *k;
     put_ethernet(f->frame, f->to_mac, f->mac, TYPE_IPV4);
-    return ETHERNET + put_udp(f->frame + ETHERNET, f->ip, f->from_port, f->to_ip, f->to_port, text, len);
+    return ETHERNET +
+           put_udp(f->frame + ETHERNET, f->ip, f->from_port, f->to_ip, f->to_port, text, len);
 }
 
 static bool wrong_mac(const struct forging *f, uint8_t out[static 6])
@@ -323,7 +339,8 @@ static size_t forge_ra(struct forging *f)
     icmp[0] = ROUTER_ADVERTISEMENT;
     icmp[4] = 64;
     put16(icmp + 6, 1800);
-    put16(icmp + 2, checksum(pseudo_header(from, to, 16, PROTOCOL_ICMPV6, ADVERTISEMENT), icmp, ADVERTISEMENT));
+    put16(icmp + 2, checksum(pseudo_header(from, to, 16, PROTOCOL_ICMPV6, ADVERTISEMENT), icmp,
+                             ADVERTISEMENT));
     return ETHERNET + IPV6 + ADVERTISEMENT;
 }
 
@@ -336,9 +353,11 @@ static size_t forge_dhcp(struct forging *f)
 
 static const struct {
     const char *kind;
-    size_t (*make)(struct forging *f); /* the frame's length; 0: the address is none, or is missing */
-} forgeries[] = {{"none", datagram},       {"mac", forge_mac},   {"ip", forge_ip}, {"arp", forge_arp},
-                 {"arpmac", forge_arpmac}, {"vlan", forge_vlan}, {"ra", forge_ra}, {"dhcp", forge_dhcp}};
+    /* Returns the frame's length; 0: the address is none, or is missing. */
+    size_t (*make)(struct forging *f);
+} forgeries[] = {{"none", datagram}, {"mac", forge_mac},       {"ip", forge_ip},
+                 {"arp", forge_arp}, {"arpmac", forge_arpmac}, {"vlan", forge_vlan},
+                 {"ra", forge_ra},   {"dhcp", forge_dhcp}};
 enum { FORGERIES = sizeof forgeries / sizeof forgeries[0] };
 
 /* The place of this word in the table; FORGERIES: it isn't there. */
@@ -351,11 +370,18 @@ static unsigned forgery_find(const char *word)
 }
 
 /* Send it once. False: the address doesn't fit. */
-static bool forge(struct port *p, unsigned k, const char *address, const uint8_t *to_mac, uint32_t to_ip)
+static bool forge(struct port *p, unsigned k, const char *address, const uint8_t *to_mac,
+                  uint32_t to_ip)
 {
     static struct forging f;
-    f = (struct forging){.port = p, .kind = forgeries[k].kind, .address = address, .to_mac = to_mac, .to_ip = to_ip,
-                         .ip = p->ip, .from_port = UDP_ORDERS, .to_port = UDP_DISCARD};
+    f = (struct forging){.port = p,
+                         .kind = forgeries[k].kind,
+                         .address = address,
+                         .to_mac = to_mac,
+                         .to_ip = to_ip,
+                         .ip = p->ip,
+                         .from_port = UDP_ORDERS,
+                         .to_port = UDP_DISCARD};
     copy(f.mac, p->nic.mac, 6);
     size_t len = forgeries[k].make(&f);
     if (len == 0)
@@ -377,7 +403,7 @@ static void forge_all(void)
             (void)forge(&ports[0], k, "", MAC_ALL, ports[0].ip | ~ports[0].mask);
 }
 
-/* ---- what comes in ------------------------------------------------------------------------------ */
+/* ---- what comes in --------------------------------------------------------------------------- */
 
 /* An IPv4 packet for us, with its frame. */
 struct packet {
@@ -391,7 +417,8 @@ static void answer_udp(const struct packet *k, const void *data, size_t len)
 {
     static uint8_t frame[FRAME_MAX];
     put_ethernet(frame, k->frame + 6, k->port->nic.mac, TYPE_IPV4);
-    len = ETHERNET + put_udp(frame + ETHERNET, k->port->ip, get16(k->payload + 2), k->from, get16(k->payload), data, len);
+    len = ETHERNET + put_udp(frame + ETHERNET, k->port->ip, get16(k->payload + 2), k->from,
+                             get16(k->payload), data, len);
     nic_send(&k->port->nic, frame, len);
 }
 
@@ -464,7 +491,11 @@ static void on_ipv4(struct port *p, uint8_t *frame, size_t len)
     if (ip[0] != 0x45 || total < IPV4 || total > len - ETHERNET || (get16(ip + 6) & 0x3fff) != 0 ||
         checksum(0, ip, IPV4) != 0 || get32(ip + 16) != p->ip)
         return;
-    struct packet k = {.port = p, .frame = frame, .payload = ip + IPV4, .from = get32(ip + 12), .len = total - IPV4};
+    struct packet k = {.port = p,
+                       .frame = frame,
+                       .payload = ip + IPV4,
+                       .from = get32(ip + 12),
+                       .len = total - IPV4};
     if (ip[9] == PROTOCOL_ICMP)
         on_icmp(&k);
     else if (ip[9] == PROTOCOL_UDP)
@@ -482,7 +513,7 @@ static bool receive(struct port *p)
     return len > 0;
 }
 
-/* ---- start, and then for ever ------------------------------------------------------------------- */
+/* ---- start, and then for ever ---------------------------------------------------------------- */
 
 static _Noreturn void usage(const char *what)
 {

@@ -1,5 +1,6 @@
-/* Virtio's net device, 5.1 of its specification: queue 0 receives, queue 1 transmits, each frame behind a header that says
- * nothing here, since no offload is agreed on. A legacy device wants the header in a descriptor of its own. */
+/* Virtio's net device, 5.1 of its specification: queue 0 receives, queue 1 transmits, each frame
+ * behind a header that says nothing here, since no offload is agreed on. A legacy device wants the
+ * header in a descriptor of its own. */
 #include "tests/guest/nic.h"
 
 #include "examples/guest/pc.h"
@@ -18,9 +19,10 @@ static void give_in(struct nic *n, unsigned slot)
 
 bool nic_open(struct nic *n, unsigned index)
 {
-    if (!virtio_find(&n->device, VIRTIO_NET, index) || virtio_features(&n->device, FEATURE_MAC) == 0 ||
-        !virtq_open(&n->receive, &n->device, 0) || !virtq_open(&n->transmit, &n->device, 1) ||
-        n->receive.size < 2 * NIC_SLOTS || n->transmit.size < 2 * NIC_SLOTS)
+    if (!virtio_find(&n->device, VIRTIO_NET, index) ||
+        virtio_features(&n->device, FEATURE_MAC) == 0 || !virtq_open(&n->receive, &n->device, 0) ||
+        !virtq_open(&n->transmit, &n->device, 1) || n->receive.size < 2 * NIC_SLOTS ||
+        n->transmit.size < 2 * NIC_SLOTS)
         return false;
     for (unsigned i = 0; i < sizeof n->mac; i++)
         n->mac[i] = virtio_config8(&n->device, i);

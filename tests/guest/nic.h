@@ -17,7 +17,8 @@ struct nic {
     uint32_t out_busy; /* a bit a slot */
 };
 
-/* The n-th net device; false: there is none, or it can't be used. The nic is zeroed before, and stays where it is. */
+/* The n-th net device; false: there is none, or it can't be used. The nic is zeroed before, and
+ * stays where it is. */
 bool nic_open(struct nic *n, unsigned index);
 /* Copies it. Waits while all slots are busy. */
 void nic_send(struct nic *n, const uint8_t *frame, size_t len);

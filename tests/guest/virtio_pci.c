@@ -3,7 +3,7 @@
 #include "examples/guest/guest.h"
 #include "examples/guest/pc.h"
 
-/* ---- the bus ------------------------------------------------------------------------------------ */
+/* ---- the bus --------------------------------------------------------------------------------- */
 
 enum {
     PCI_ADDRESS = 0xcf8,
@@ -31,7 +31,7 @@ static void pci_write(unsigned slot, unsigned at, uint32_t v)
     out32(PCI_DATA, v);
 }
 
-/* ---- a device ----------------------------------------------------------------------------------- */
+/* ---- a device -------------------------------------------------------------------------------- */
 
 enum {
     DEVICE_FEATURES = 0,
@@ -108,7 +108,7 @@ void virtio_ready(struct virtio *v)
     out8(v->registers + STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK);
 }
 
-/* ---- a queue ------------------------------------------------------------------------------------ */
+/* ---- a queue --------------------------------------------------------------------------------- */
 
 struct virtq_descriptor {
     uint64_t address;
@@ -129,8 +129,12 @@ struct virtq_used {
 
 enum { DESCRIPTOR_NEXT = 1 };
 
-/* What was written lies in memory before what follows: on this processor only the compiler could change that. */
-static void in_order(void) { __asm__ volatile("" : : : "memory"); }
+/* What was written lies in memory before what follows: on this processor only the compiler could
+ * change that. */
+static void in_order(void)
+{
+    __asm__ volatile("" : : : "memory");
+}
 
 bool virtq_open(struct virtq *q, const struct virtio *v, uint16_t index)
 {
@@ -154,7 +158,8 @@ void virtq_give(struct virtq *q, uint16_t first, const struct virtq_part *parts,
         volatile struct virtq_descriptor *d = &q->descriptor[first + i];
         d->address = (uint64_t)parts[i].p;
         d->len = parts[i].len;
-        d->flags = (uint16_t)((unsigned)parts[i].direction | (i + 1 < count ? DESCRIPTOR_NEXT : 0u));
+        d->flags =
+            (uint16_t)((unsigned)parts[i].direction | (i + 1 < count ? DESCRIPTOR_NEXT : 0u));
         d->next = (uint16_t)(first + i + 1);
     }
     q->available->ring[q->available->index % q->size] = first;

@@ -47,8 +47,8 @@ uint16_t checksum(uint32_t sum, const uint8_t *p, size_t len)
     return (uint16_t)~sum;
 }
 
-uint32_t pseudo_header(const uint8_t *source, const uint8_t *destination, size_t address_len, uint8_t protocol,
-                       size_t len)
+uint32_t pseudo_header(const uint8_t *source, const uint8_t *destination, size_t address_len,
+                       uint8_t protocol, size_t len)
 {
     uint32_t sum = protocol + (uint32_t)len;
     for (size_t i = 0; i < address_len; i += 2)
@@ -104,7 +104,8 @@ size_t put_ipv4(uint8_t *p, uint32_t from, uint32_t to, uint8_t protocol, size_t
     return IPV4;
 }
 
-size_t put_udp(uint8_t *p, uint32_t from, uint16_t from_port, uint32_t to, uint16_t to_port, const void *data, size_t len)
+size_t put_udp(uint8_t *p, uint32_t from, uint16_t from_port, uint32_t to, uint16_t to_port,
+               const void *data, size_t len)
 {
     uint8_t *u = p + put_ipv4(p, from, to, PROTOCOL_UDP, UDP + len);
     put16(u, from_port);
@@ -112,7 +113,8 @@ size_t put_udp(uint8_t *p, uint32_t from, uint16_t from_port, uint32_t to, uint1
     put16(u + 4, (uint16_t)(UDP + len));
     put16(u + 6, 0);
     copy(u + UDP, data, len);
-    uint16_t sum = checksum(pseudo_header(p + 12, p + 16, 4, PROTOCOL_UDP, UDP + len), u, UDP + len);
+    uint16_t sum =
+        checksum(pseudo_header(p + 12, p + 16, 4, PROTOCOL_UDP, UDP + len), u, UDP + len);
     put16(u + 6, sum == 0 ? 0xffff : sum); /* 0 stands for none */
     return IPV4 + UDP + len;
 }
@@ -144,7 +146,9 @@ bool read_mac(const char **s, uint8_t out[static 6])
         if (i > 0 && i % 2 == 0 && *(*s)++ != ':')
             return false;
         char c = *(*s)++;
-        uint8_t v = c >= '0' && c <= '9' ? (uint8_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint8_t)(c - 'a' + 10) : 255;
+        uint8_t v = c >= '0' && c <= '9'   ? (uint8_t)(c - '0')
+                    : c >= 'a' && c <= 'f' ? (uint8_t)(c - 'a' + 10)
+                                           : 255;
         if (v == 255)
             return false;
         out[i / 2] = (uint8_t)(i % 2 == 0 ? v << 4 : out[i / 2] | v);

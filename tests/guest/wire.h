@@ -1,4 +1,5 @@
-/* Ethernet, ARP, IPv4, UDP and ICMP as bytes: building them, and addresses as text. IPv4 addresses are numbers here. */
+/* Ethernet, ARP, IPv4, UDP and ICMP as bytes: building them, and addresses as text. IPv4 addresses
+ * are numbers here. */
 #ifndef UNIMESH_TESTS_GUEST_WIRE_H
 #define UNIMESH_TESTS_GUEST_WIRE_H
 
@@ -31,14 +32,16 @@ void put32(uint8_t *p, uint32_t v);
 void copy(uint8_t *to, const void *from, size_t len);
 bool same(const void *a, const void *b, size_t len);
 
-/* The internet checksum of these bytes and of what was summed before (0 at first). Zero over what carries its own. */
+/* The internet checksum of these bytes and of what was summed before (0 at first). Zero over what
+ * carries its own. */
 uint16_t checksum(uint32_t sum, const uint8_t *p, size_t len);
 /* What a UDP or ICMPv6 checksum counts beside the packet. */
-uint32_t pseudo_header(const uint8_t *source, const uint8_t *destination, size_t address_len, uint8_t protocol,
-                       size_t len);
+uint32_t pseudo_header(const uint8_t *source, const uint8_t *destination, size_t address_len,
+                       uint8_t protocol, size_t len);
 
 extern const uint8_t MAC_ALL[6];
-/* Each writes at the frame's begin, or where its own header begins, and returns the length of what it wrote. */
+/* Each writes at the frame's begin, or where its own header begins, and returns the length of what
+ * it wrote. */
 size_t put_ethernet(uint8_t *frame, const uint8_t *to, const uint8_t *from, uint16_t type);
 struct arp {
     uint16_t operation;
@@ -50,8 +53,8 @@ void get_arp(const uint8_t *p, struct arp *out);
 /* A header for `len` bytes behind it. */
 size_t put_ipv4(uint8_t *p, uint32_t from, uint32_t to, uint8_t protocol, size_t len);
 /* A whole datagram with its IPv4 header. */
-size_t put_udp(uint8_t *p, uint32_t from, uint16_t from_port, uint32_t to, uint16_t to_port, const void *data,
-               size_t len);
+size_t put_udp(uint8_t *p, uint32_t from, uint16_t from_port, uint32_t to, uint16_t to_port,
+               const void *data, size_t len);
 
 /* From text; they move *s behind what they read. False: it is none. */
 bool read_ipv4(const char **s, uint32_t *out);

@@ -1,13 +1,16 @@
 /* What a test of networks asks and sees. Needs root in its network namespace.
  *
- *   net-probe ping ADDRESS           an ICMP echo; 0: answered within a second, and prints after how many us
- *   net-probe udp ADDRESS PORT TEXT  a datagram; prints the answer; 1: none within a second
- *   net-probe watch INTERFACE        `watching`, then a line for each frame that comes in, until it is ended:
+ *   net-probe ping ADDRESS           an ICMP echo; prints after how many us the answer came
+ *   net-probe udp ADDRESS PORT TEXT  a datagram; prints the answer
+ *   net-probe watch INTERFACE        `watching`, then a line for each frame that comes in, until it is
+ *                                    ended
+ *
+ * The first two end with 1 when nothing comes within a second. A frame looks like one of these:
  *
  *     02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff arp 1 02:00:00:00:00:01 10.0.0.2 > 10.0.0.1
  *     02:00:00:00:00:01 > 02:00:00:00:00:02 udp 10.0.0.2:7 > 10.0.0.1:4711 TEXT
  *     02:00:00:00:00:01 > 02:00:00:00:00:02 ipv4 10.0.0.2 > 10.0.0.1 protocol 1
- *     02:00:00:00:00:01 > 33:33:00:00:00:01 type 86dd      (for what is none of these) */
+ *     02:00:00:00:00:01 > 33:33:00:00:00:01 type 86dd */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -87,7 +90,8 @@ static int ping(const char *address)
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             die(address);
         /* All but the type and the checksum comes back. */
-        if (n == IPV4_HEADER + SIZE && in[IPV4_HEADER] == 0 && checksum(in + IPV4_HEADER, SIZE) == 0 &&
+        if (n == IPV4_HEADER + SIZE && in[IPV4_HEADER] == 0 &&
+            checksum(in + IPV4_HEADER, SIZE) == 0 &&
             memcmp(in + IPV4_HEADER + 4, out + 4, SIZE - 4) == 0) {
             printf("%" PRIu64 " us\n", now_us() - from);
             return 0;
@@ -110,7 +114,7 @@ static int udp(const char *address, const char *port, const char *text)
     return 0;
 }
 
-/* ---- watch -------------------------------------------------------------------------------------- */
+/* ---- watch ----------------------------------------------------------------------------------- */
 
 static unsigned two(const uint8_t *p)
 {
@@ -176,8 +180,12 @@ static size_t receive(int fd, uint8_t *frame, size_t size, struct sockaddr_ll *f
         uint8_t space[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
     } control;
     struct iovec io = {frame, size - 4};
-    struct msghdr m = {.msg_name = from, .msg_namelen = sizeof *from, .msg_iov = &io, .msg_iovlen = 1,
-                       .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr m = {.msg_name = from,
+                       .msg_namelen = sizeof *from,
+                       .msg_iov = &io,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof control};
     ssize_t n = recvmsg(fd, &m, 0);
     if (n < 0)
         die("recvmsg");
@@ -201,7 +209,8 @@ static int watch(const char *interface)
 {
     static uint8_t frame[65536];
     int on = 1, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
-    struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+    struct sockaddr_ll at = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_ALL),
                              .sll_ifindex = (int)if_nametoindex(interface)};
     struct packet_mreq all = {.mr_ifindex = at.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
     if (fd < 0 || at.sll_ifindex == 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ||
