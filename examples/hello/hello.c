@@ -9,61 +9,10 @@
  *   --probe         use SSE, as every real guest does, and exit: can this host run the target?
  *
  * A beat is a line `beat 17`; the others begin otherwise. */
-#include "guest.h"
+#include "examples/guest/guest.h"
+#include "examples/guest/notes.h"
 
-static size_t length(const char *s)
-{
-    size_t n = 0;
-    while (s[n] != '\0')
-        n++;
-    return n;
-}
-
-static void say(const char *s) { guest_write(s, length(s)); }
-
-static void say_number(uint64_t v)
-{
-    char text[21];
-    size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    guest_write(text + at, sizeof text - at);
-}
-
-void guest_exit(int status)
-{
-    say("Solo5: solo5_exit(");
-    say_number((uint64_t)status & 0xff);
-    say(") called\n");
-    guest_halt(status);
-}
-
-void guest_abort(void)
-{
-    say("Solo5: solo5_abort() called\n");
-    guest_halt(255);
-}
-
-/* The rest of `word` after `name`, if it begins so and ends there or in '='. */
-static const char *value_of(const char *word, const char *name)
-{
-    while (*name != '\0')
-        if (*word++ != *name++)
-            return NULL;
-    if (*word == '=')
-        return word + 1;
-    return *word == '\0' || *word == ' ' ? word : NULL;
-}
-
-static uint64_t number(const char *s)
-{
-    uint64_t v = 0;
-    for (; *s >= '0' && *s <= '9'; s++)
-        v = v * 10 + (uint64_t)(*s - '0');
-    return v;
-}
+GUEST_NOTES()
 
 static void fill(void)
 {
@@ -119,14 +68,8 @@ void guest_main(const char *command_line)
     say("hello: arguments: ");
     say(command_line);
     say("\n");
-    for (const char *p = command_line; *p != '\0';) {
+    for (const char *p = command_line; *p != '\0'; p = word_next(p))
         option(&o, p);
-        for (; *p != '\0' && *p != ' '; p++)
-            if (*p == '\\' && p[1] != '\0')
-                p++; /* a quoted space is part of the word */
-        while (*p == ' ')
-            p++;
-    }
     int endless = o.beats == 0 && o.status < 0 && o.end == END_EXIT;
     for (uint64_t beat = 1; endless || beat <= o.beats; beat++) {
         say("beat ");

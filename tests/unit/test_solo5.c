@@ -2,6 +2,7 @@
  * names its tests' folder. */
 #define _GNU_SOURCE
 #include "tests/support/elf_image.h"
+#include "tests/support/scratch.h"
 
 #include "store/base/rng.h"
 
@@ -294,19 +295,60 @@ static void a_damaged_file_is_refused_or_read_within_bounds(void **state)
     }
 }
 
-/* ---- Solo5's own ------------------------------------------------------------------------------------ */
+/* ---- Files: our own guests', and Solo5's ------------------------------------------------------------ */
 
-static enum err real(const char *dir, const char *name, const char *suffix, struct solo5_image *out)
+static enum err inspect_file(const char *path, struct solo5_image *out)
 {
     static uint8_t bytes[8 << 20];
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s/%s.%s", dir, name, name, suffix);
     FILE *f = fopen(path, "rb");
     if (!f)
         fail_msg("%s: can't be opened", path);
     size_t len = fread(bytes, 1, sizeof bytes, f);
     fclose(f);
     return solo5_inspect(bytes, len, out, text, sizeof text);
+}
+
+static void our_guests_ask_for_the_devices_that_they_use(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        struct solo5_image says;
+    } guests[] = {
+        {"examples/hello/hello.hvt", {.target = TARGET_HVT, .abi_version = 2}},
+        {"examples/hello/hello.spt", {.target = TARGET_SPT, .abi_version = 2}},
+        {"examples/hello/hello.virtio", {.target = TARGET_VIRTIO, .abi_version = 1}},
+        {"tests/guest/net.virtio",
+         {.target = TARGET_VIRTIO,
+          .abi_version = 1,
+          .device_count = 1,
+          .devices = {{.name = "service", .type = SOLO5_NET}}}},
+        {"tests/guest/net2.virtio",
+         {.target = TARGET_VIRTIO,
+          .abi_version = 1,
+          .device_count = 2,
+          .devices = {{.name = "service", .type = SOLO5_NET}, {.name = "admin", .type = SOLO5_NET}}}},
+        {"tests/guest/block.virtio",
+         {.target = TARGET_VIRTIO,
+          .abi_version = 1,
+          .device_count = 1,
+          .devices = {{.name = "storage", .type = SOLO5_BLOCK}}}},
+    };
+    for (unsigned i = 0; i < sizeof guests / sizeof *guests; i++) {
+        struct solo5_image out, expected = guests[i].says;
+        char path[SCRATCH_PATH];
+        strcpy(expected.arch, "x86_64");
+        if (inspect_file(scratch_program(path, guests[i].file), &out))
+            fail_msg("%s: %s", guests[i].file, text);
+        assert_memory_equal(&out, &expected, sizeof out);
+    }
+}
+
+static enum err real(const char *dir, const char *name, const char *suffix, struct solo5_image *out)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/%s.%s", dir, name, name, suffix);
+    return inspect_file(path, out);
 }
 
 static void real_images_are_read(void **state)
@@ -349,6 +391,7 @@ int main(void)
         T(the_first_entry_is_reserved),
         T(a_device_has_a_name_a_kind_and_is_not_attached),
         T(a_damaged_file_is_refused_or_read_within_bounds),
+        T(our_guests_ask_for_the_devices_that_they_use),
         T(real_images_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,33 @@ interrupt_timer:
     pop %rax
     iretq
 
+    .globl interrupt_device
+interrupt_device:                  /* five words lie on the stack already: nine more, and it is aligned for C */
+    push %rax
+    push %rcx
+    push %rdx
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+    cld
+    call on_device
+    mov $0x20, %al                 /* end of interrupt, at both controllers */
+    out %al, $0xa0
+    out %al, $0x20
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    iretq
+
     .globl interrupt_exception
 interrupt_exception:
     and $-16, %rsp
