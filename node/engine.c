@@ -163,6 +163,8 @@ static void become_ready(struct engine *e)
         !(e->synced || alone || e->now >= e->started_ms + e->cfg.boot_wait_ms))
         return;
     e->ready = true;
+    if (e->synced && e->disk_members > 0)
+        side_returned(e);
     effects_log(e->fx, LOG_INFO, "mesh.ready", "synced=%d members=%u", e->synced,
                 peers_known_count(e));
     planner_all(e);

@@ -515,6 +515,7 @@ bool side_minority(const struct engine *e);
 bool side_undecided(const struct engine *e);
 void side_peer(struct engine *e, struct peer *p);    /* something of its record, or its boot number, is new */
 void side_changed(struct engine *e, const struct swim_effect *f); /* … its state in SWIM */
+void side_returned(struct engine *e); /* we are back, and know the others' records, but not yet all of them */
 void side_tick(struct engine *e);
 uint64_t side_deadline(const struct engine *e);
 

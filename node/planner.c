@@ -467,6 +467,7 @@ struct runner {
     const struct app *app;
     uint32_t slot;
     struct claim best;
+    bool unheard; /* there is one on a host that is suspected, or has not been heard since we started */
 };
 
 static void runner_visit(void *ctx, const struct entry *entry)
@@ -482,19 +483,26 @@ static void runner_visit(void *ctx, const struct entry *entry)
         .owner = record_key_owner(key),
         .surrogate = u.surrogate,
     };
-    if (runs && peer_alive(r->e, c.owner) && (!r->best.owner || claim_compare(&c, &r->best) > 0))
+    if (!runs || !peer_live(r->e, c.owner))
+        return;
+    if (!peer_alive(r->e, c.owner))
+        r->unheard = true;
+    else if (!r->best.owner || claim_compare(&c, &r->best) > 0)
         r->best = c;
 }
 
 /* What a minority started, or one whose winner gave the slot up, goes on under a claim of its own, where it can: it has
- * its memory already. 0: there is none, or it was offered the slot, and nothing has changed since. */
-static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slot)
+ * its memory already. 0: there is none, or it was offered the slot, and nothing has changed since; or, with *wait, it
+ * is not yet clear whether its host lives. */
+static node_id runner_choose(struct engine *e, const struct app *a, uint32_t slot, bool *wait)
 {
     struct slot *s = &a->slots[slot];
     struct runner r = {.e = e, .app = a, .slot = slot};
+    *wait = false;
     if (side_minority(e))
         return 0;
     replica_each_of_app(e->replica, &a->uid, runner_visit, &r);
+    *wait = !r.best.owner && r.unheard;
     if (!r.best.owner || (s->runner == r.best.owner && s->runner_generation == e->room_generation))
         return 0;
     s->runner = r.best.owner;
@@ -562,7 +570,10 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     if (side_undecided(e) || !turn_has_come(e, s, rank))
         return;
     uint64_t generation = e->room_generation;
-    node_id to = runner_choose(e, a, slot);
+    bool wait;
+    node_id to = runner_choose(e, a, slot, &wait);
+    if (wait)
+        return; /* until that changes */
     if (!to)
         to = candidate_choose(e, p, 0);
     s->nobody = to ? 0 : generation;

@@ -183,8 +183,8 @@ static void a_minority_raises_no_epoch(struct scenario *s)
     check_mark(s->check);
     settle(s, "after a minority was cut off");
     check_claims_end(s->check);
-    /* What waits for room on the majority's side is offered to the first host that is back; that its owner was to be back a
-     * moment later, nobody could know. */
+    /* What waits for room on the majority's side is offered to the first host that is back; that its owner was to be
+     * back a moment later, nobody could know. */
     uint32_t under_way = w->host_count / OFFERS_UNDER_WAY_HOSTS;
     at_most(s, "a minority returned", before.missing + under_way, before.surplus + under_way);
 }
