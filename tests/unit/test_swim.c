@@ -356,6 +356,39 @@ static void accusations_of_or_by_strangers_are_ignored(void **state)
     alone_free(&a);
 }
 
+/* A signature costs more than all else that is done with an accusation. */
+static void only_what_is_new_is_worth_a_verification(void **state)
+{
+    (void)state;
+    const struct swim_config cfg = swim_config_default();
+    struct alone a;
+    alone_init(&a, 8, &cfg);
+    struct accusation by = {
+        .kind = ACCUSE_SUSPECT, .subject = id_of(&a, 0), .incarnation = BOOT, .accuser = id_of(&a, 1)};
+    assert_true(swim_wants_accusation(a.swim, &by, 10));
+    swim_on_accusation(a.swim, &by, 10, &a.fx);
+    assert_false(swim_wants_accusation(a.swim, &by, 11));
+    by.kind = ACCUSE_DEAD; /* more than it said before */
+    assert_true(swim_wants_accusation(a.swim, &by, 11));
+    by.kind = ACCUSE_SUSPECT;
+    for (uint32_t i = 2; i < 8; i++) {
+        by.accuser = id_of(&a, i);
+        swim_on_accusation(a.swim, &by, 11, &a.fx);
+    }
+    assert_false(swim_wants_accusation(a.swim, &by, 11)); /* enough have said so */
+    by.incarnation = BOOT - 1;
+    by.subject = id_of(&a, 3);
+    assert_false(swim_wants_accusation(a.swim, &by, 11)); /* refuted before it was said */
+    by.subject = 4711;
+    assert_false(swim_wants_accusation(a.swim, &by, 11));
+    by = (struct accusation){
+        .kind = ACCUSE_SUSPECT, .subject = a.self.crypto.node, .incarnation = BOOT, .accuser = id_of(&a, 1)};
+    assert_true(swim_wants_accusation(a.swim, &by, 11)); /* it is to be refuted */
+    by.incarnation = BOOT - 1;
+    assert_false(swim_wants_accusation(a.swim, &by, 11));
+    alone_free(&a);
+}
+
 static void nobody_dies_of_another_s_word_at_once(void **state)
 {
     (void)state;
@@ -837,6 +870,7 @@ int main(void)
         cmocka_unit_test(a_probe_does_not_accuse_who_has_spoken_since_it_began),
         cmocka_unit_test(a_suspicion_is_checked_at_once_by_who_hears_it),
         cmocka_unit_test(accusations_of_or_by_strangers_are_ignored),
+        cmocka_unit_test(only_what_is_new_is_worth_a_verification),
         cmocka_unit_test(nobody_dies_of_another_s_word_at_once),
         cmocka_unit_test(independent_confirmations_shorten_the_wait),
         cmocka_unit_test(an_away_member_is_not_suspected_until_then),
