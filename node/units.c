@@ -119,8 +119,10 @@ static void unit_tell(struct engine *e, struct unit *u)
 static void unit_log(struct engine *e, const struct unit *u, enum log_level level, const char *event)
 {
     const struct app *a = app_find(e, &u->key.app);
+    char uid[UID_TEXT];
+    uid_text(&u->key.app, uid); /* for what is found before the app's records are read */
     effects_log(e->fx, level, event, "app=%s slot=%u epoch=%llu%s state=%s reason=\"%s\"",
-                a ? a->name : "?", u->key.slot, (unsigned long long)u->body.epoch,
+                a && a->name[0] ? a->name : uid, u->key.slot, (unsigned long long)u->body.epoch,
                 u->body.surrogate ? " surrogate=1" : "", unit_state_text(u->body.state),
                 u->body.reason);
 }
