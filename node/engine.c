@@ -164,7 +164,7 @@ static void become_ready(struct engine *e)
         return;
     e->ready = true;
     if (e->synced && e->disk_members > 0)
-        side_returned(e);
+        planner_returned(e);
     effects_log(e->fx, LOG_INFO, "mesh.ready", "synced=%d members=%u", e->synced,
                 peers_known_count(e));
     planner_all(e);

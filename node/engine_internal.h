@@ -351,6 +351,7 @@ struct engine {
     uint64_t alive_generation; /* grows when a member begins or ceases to be alive (a suspect isn't), or present */
     uint64_t room_generation; /* grows whenever somebody may have got room, or may be asked again */
     uint64_t plan_next_ms;
+    uint64_t fill_from_ms;   /* no empty slot is offered before */
     struct candidate *candidates;
     size_t candidates_size;
     uint32_t self_claimed_mib; /* as a peer's claimed_mib */
@@ -492,6 +493,7 @@ bool app_uses_image(const struct engine *e, const struct app *a, const struct ha
 /* ---- planner.c ---------------------------------------------------------------------------------- */
 
 void planner_all(struct engine *e); /* plan everything at the end of this step */
+void planner_returned(struct engine *e); /* after a restart we know the records of one peer */
 void planner_room(struct engine *e); /* … what waits for room, or for anything */
 void planner_alive(struct engine *e); /* other members are alive now: who the notaries are has changed */
 void planner_app(struct engine *e, struct app *a); /* … one app */
@@ -515,7 +517,6 @@ bool side_minority(const struct engine *e);
 bool side_undecided(const struct engine *e);
 void side_peer(struct engine *e, struct peer *p);    /* something of its record, or its boot number, is new */
 void side_changed(struct engine *e, const struct swim_effect *f); /* … its state in SWIM */
-void side_returned(struct engine *e); /* we are back, and know the others' records, but not yet all of them */
 void side_tick(struct engine *e);
 uint64_t side_deadline(const struct engine *e);
 

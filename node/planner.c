@@ -12,6 +12,7 @@ enum {
     ACCEPTED_WAIT_MS = 2000,
     STALE_WAIT_MS = 250,
     LEARN_WAIT_MS = 3000,
+    RETURNED_MS = 5000,
     BUG_TRIES = 2
 };
 
@@ -32,6 +33,13 @@ void planner_alive(struct engine *e)
     e->alive_generation++;
     planner_room(e); /* whom to offer to has changed, too, */
     copies_soon(e); /* and how many copies there should be */
+}
+
+/* A host that returns is hardly ever the only one, and what it synced with may not know all that happened: what the
+ * others run is not ours to give away before they are here. Other notaries do meanwhile. */
+void planner_returned(struct engine *e)
+{
+    e->fill_from_ms = e->now + RETURNED_MS;
 }
 
 void planner_app(struct engine *e, struct app *a)
@@ -557,6 +565,8 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
     if (due < s->retry_ms)
         due = s->retry_ms;
+    if (due < e->fill_from_ms)
+        due = e->fill_from_ms;
     if (due < s->learn_ms && s->epoch_seen < s->learn_epoch)
         due = s->learn_ms;
     if (e->now < due) {

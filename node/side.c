@@ -12,8 +12,7 @@
 #include "node/engine_internal.h"
 
 enum {
-    /* A split heals, and hosts come back, one after the other: what those who aren't here yet run is not up for
-     * grabs. */
+    /* A split heals one member after the other: what those who aren't back yet run is not up for grabs. */
     HEALING_MS = 5000,
     /* It also begins one member after the other. When several, and over VANISHED_PERCENT of all, stop answering within
      * moments, we are probably the ones cut off, and shall know in a few seconds (rule 10). */
@@ -178,14 +177,6 @@ void side_changed(struct engine *e, const struct swim_effect *f)
         apps_on_liveness(e, f->subject); /* which surrogate counts depends on it */
     if (e->side_generation != swim_generation(e->swim))
         members_changed(e);
-    decide(e);
-}
-
-/* A host that returns is hardly ever the only one, and what it synced with may not know all that happened: what the
- * others run is not ours to give away before they are here. Other notaries do meanwhile. */
-void side_returned(struct engine *e)
-{
-    e->healing_ms = e->now + HEALING_MS;
     decide(e);
 }
 
