@@ -42,6 +42,13 @@ void planner_returned(struct engine *e)
     e->fill_from_ms = e->now + RETURNED_MS;
 }
 
+/* … but whose owner's death we saw ourselves, in this life, is empty. */
+static bool saw_it_die(const struct engine *e, const struct slot *s)
+{
+    const struct peer *p = s->real.owner && !s->real.released ? s->real.peer : NULL;
+    return p && p->heard && !peer_live(e, p->node);
+}
+
 void planner_app(struct engine *e, struct app *a)
 {
     if (a->plan)
@@ -565,7 +572,7 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
     if (due < s->retry_ms)
         due = s->retry_ms;
-    if (due < e->fill_from_ms)
+    if (due < e->fill_from_ms && !saw_it_die(e, s))
         due = e->fill_from_ms;
     if (due < s->learn_ms && s->epoch_seen < s->learn_epoch)
         due = s->learn_ms;
