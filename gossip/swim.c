@@ -393,9 +393,8 @@ static void declare_dead(struct swim *s, struct node *n, const struct accusation
                          struct swim_effects *out)
 {
     struct accused *a = n->accused;
-    const struct accusation word = *by; /* maybe one of those that are cleared */
-    charges_clear(s, a);
-    charge_set(&s->news, &a->charges[a->count++], &word);
+    charges_clear(s, a); /* `by` may be one of them: its words stay until charge_set has read them */
+    charge_set(&s->news, &a->charges[a->count++], by);
     a->from_disk = false;
     suspects_remove(s, a);
     enter(s, n, MEMBER_DEAD, now_ms, out);

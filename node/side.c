@@ -192,9 +192,10 @@ static void tell_settled(struct engine *e, bool settled)
 
 void side_tick(struct engine *e)
 {
-    if (e->side.removals != swim_removals(e->swim))
+    bool forgotten = e->side.removals != swim_removals(e->swim);
+    if (forgotten)
         apps_on_liveness(e, 0);
-    if (e->side.removals != swim_removals(e->swim) || e->now >= e->side_next_ms)
+    if (forgotten || e->now >= e->side_next_ms)
         recount(e);
     if (e->side_generation != swim_generation(e->swim))
         members_changed(e);
