@@ -37,10 +37,10 @@ struct accused {
 };
 
 struct node {
+    UT_hash_handle hh;       /* beside the id, which a look-up reads next */
     struct member m;
     struct accused *accused; /* while suspect or dead */
     uint64_t poked_ms;       /* dead, but heard: told of its death at this time */
-    UT_hash_handle hh;
 };
 
 struct relay { /* a ping-req that we answer for */
@@ -183,11 +183,6 @@ static struct node *node_find(const struct swim *s, node_id id)
     return n;
 }
 
-static bool live(enum member_state state)
-{
-    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
-}
-
 static uint32_t live_count(const struct swim *s)
 {
     return 1 + s->counts[MEMBER_ALIVE] + s->counts[MEMBER_SUSPECT];
@@ -229,7 +224,7 @@ static void enter(struct swim *s, struct node *n, enum member_state state, uint6
     s->counts[state]++;
     n->m.state = state;
     n->m.since_ms = now_ms;
-    if (live(from) != live(state))
+    if (member_state_live(from) != member_state_live(state))
         s->generation++;
     struct swim_effect *f = effect(out, SWIM_CHANGED);
     if (f) {
@@ -402,7 +397,7 @@ static void declare_dead(struct swim *s, struct node *n, const struct accusation
 
 static bool accusable(const struct node *n, const struct accusation *a, uint64_t now_ms)
 {
-    return n && a->incarnation >= n->m.incarnation && live(n->m.state) && !away(n, now_ms);
+    return n && a->incarnation >= n->m.incarnation && member_state_live(n->m.state) && !away(n, now_ms);
 }
 
 bool swim_wants_accusation(const struct swim *s, const struct accusation *a, uint64_t now_ms)
@@ -669,7 +664,7 @@ static struct node *probe_next(struct swim *s)
             shuffle(s);
         }
         struct node *n = s->order[s->next++];
-        if (live(n->m.state))
+        if (member_state_live(n->m.state))
             return n;
     }
     return NULL;
@@ -709,7 +704,7 @@ static void probe_failed(struct swim *s, struct probe *p, uint64_t now_ms, struc
     struct node *n = p->node;
     struct accusation a;
     p->node = NULL;
-    if (!live(n->m.state) || n->m.incarnation > p->incarnation)
+    if (!member_state_live(n->m.state) || n->m.incarnation > p->incarnation)
         return;
     send(out, SWIM_GREET, n->m.node, 0, n->m.node);
     if (!away(n, now_ms) && accuse(s, ACCUSE_SUSPECT, n, &a))
@@ -730,7 +725,7 @@ static void dead_probe(struct swim *s, uint64_t now_ms, struct swim_effects *out
     s->dead_probe_ms = now_ms + DEAD_PROBE_MS;
     for (size_t i = 0; i < s->count; i++) {
         struct node *n = s->all[i];
-        if (live(n->m.state))
+        if (member_state_live(n->m.state))
             continue;
         if (now_ms - n->m.since_ms > s->cfg.dead_forget_ms)
             forget = n;

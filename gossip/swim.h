@@ -46,6 +46,12 @@ enum member_state {
 };
 const char *member_state_text(enum member_state s);
 
+/* Not known to be dead: a suspect may yet answer, and what it runs is taken to run. */
+static inline bool member_state_live(enum member_state s)
+{
+    return s == MEMBER_ALIVE || s == MEMBER_SUSPECT;
+}
+
 /* One member, as others may read it. */
 struct member {
     node_id node;

@@ -20,21 +20,36 @@ struct app *app_by_name(const struct engine *e, const char *name)
     return NULL;
 }
 
+static bool passed_room(struct engine *e)
+{
+    if (HASH_COUNT(e->apps) < e->passed_size)
+        return true;
+    uint32_t size = e->passed_size ? 2 * e->passed_size : 16;
+    struct passed *v = mem_grow(e->mem, e->passed, size * sizeof *v);
+    if (!v)
+        return false;
+    e->passed = v;
+    e->passed_size = size;
+    return true;
+}
+
 static struct app *app_add(struct engine *e, const struct uid *uid)
 {
     struct app *a = app_find(e, uid);
     if (a)
         return a;
     struct mem *mem = e->mem;
-    a = mem_alloc(mem, sizeof *a);
+    a = passed_room(e) ? mem_alloc(mem, sizeof *a) : NULL;
     if (!a)
         return NULL;
     a->uid = *uid;
+    a->index = HASH_COUNT(e->apps);
     HASH_ADD(hh, e->apps, uid, sizeof a->uid, a);
     if (!a->hh.tbl) {
         mem_free(mem, a);
         return NULL;
     }
+    e->passed[a->index] = (struct passed){.app = a};
     return a;
 }
 
@@ -65,8 +80,7 @@ static void slot_dirty(struct app *a, struct slot *s)
     a->slots_dirty = true;
 }
 
-/* One bit of 64: whether a slot may have a surrogate of this host. */
-static uint64_t owner_bit(node_id owner)
+uint64_t owner_bit(node_id owner)
 {
     return UINT64_C(1) << (mix64(owner) & 63);
 }
@@ -74,8 +88,9 @@ static uint64_t owner_bit(node_id owner)
 void apps_on_liveness(struct engine *e, node_id member)
 {
     uint64_t mask = member ? owner_bit(member) : UINT64_MAX;
-    for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!(a->surrogates & mask))
+    for (uint32_t app = 0; app < HASH_COUNT(e->apps); app++) {
+        struct app *a = e->passed[app].app;
+        if (!(e->passed[app].surrogates & mask))
             continue;
         for (uint32_t i = 0; i < a->slot_count; i++)
             if (a->slots[i].surrogates & mask)
@@ -143,7 +158,7 @@ static void registers_read(struct engine *e, struct app *a)
         memcpy(a->name, spec.name, sizeof a->name);
         if (changed) { /* who refused the old one may take this one */
             a->refusal_count = a->refusal_next = 0;
-            a->fault_until_ms = 0;
+            a->fault_until_ms = e->faults_ms = 0;
         }
     }
     struct replicas_body r;
@@ -238,6 +253,12 @@ static void account(struct engine *e, struct account *at, node_id node, uint32_t
         *at->claimed_mib += mib;
 }
 
+/* Those whose life decides who holds the slot. */
+static uint64_t owners_of(const struct slot *s)
+{
+    return (s->real.owner ? owner_bit(s->real.owner) : 0) | (s->surrogate.owner ? owner_bit(s->surrogate.owner) : 0);
+}
+
 /* The same host counts once. Whether it lives doesn't matter: nothing is offered to one that doesn't. */
 void slot_account(struct engine *e, const struct app *a, struct slot *s)
 {
@@ -249,6 +270,7 @@ void slot_account(struct engine *e, const struct app *a, struct slot *s)
     account(e, &s->accounts[0], first, gone ? 0 : a->memory_mib);
     account(e, &s->accounts[1], second, gone ? 0 : a->memory_mib);
     account(e, &s->accounts[2], third, gone ? 0 : a->memory_mib);
+    e->passed[a->index].owners |= owners_of(s);
 }
 
 static void slots_refresh(struct engine *e, struct app *a)
@@ -263,13 +285,15 @@ static void slots_refresh(struct engine *e, struct app *a)
     }
     struct refresh r = {.e = e, .app = a};
     replica_each_of_app(e->replica, &a->uid, unit_visit, &r);
-    a->surrogates = 0;
+    struct passed *passed = &e->passed[a->index];
+    passed->surrogates = passed->owners = 0;
     for (uint32_t i = 0; i < a->slot_count; i++) {
         struct slot *s = &a->slots[i];
         if (s->dirty)
             slot_account(e, a, s);
         s->dirty = false;
-        a->surrogates |= s->surrogates;
+        passed->surrogates |= s->surrogates;
+        passed->owners |= owners_of(s);
     }
 }
 

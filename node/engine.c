@@ -49,7 +49,7 @@ enum err engine_new(struct engine **out, struct mem *mem, const struct crypto *c
     e->now = e->started_ms = mono_ms;
     e->wall = wall_ms;
     e->membership_changed_ms = mono_ms;
-    e->units_next_ms = e->plan_next_ms = UINT64_MAX;
+    e->units_next_ms = e->plan_next_ms = e->faults_ms = UINT64_MAX;
     rng_init(&e->root, seed);
     rng_fork(&e->rng, &e->root, "engine");
     e->signer = (struct signer){.ctx = e, .node = crypto->node, .sign = sign};
@@ -94,6 +94,7 @@ void engine_free(struct engine *e)
     mem_free(mem, e->unsynced);
     mem_free(mem, e->candidates);
     mem_free(mem, e->alive);
+    mem_free(mem, e->passed);
     if (e->swim)
         swim_free(e->swim);
     if (e->replica)

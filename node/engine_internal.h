@@ -55,29 +55,28 @@ enum {
 
 /* ---- peers.c ------------------------------------------------------------------------------------ */
 
-struct peer {
+struct peer { /* what each look-up and each count reads stands together, first */
     node_id node;
-    uint8_t x25519[32];
-    uint8_t send_key[SEAL_KEY_SIZE], recv_key[SEAL_KEY_SIZE];
-    bool keyed;
-    uint64_t boot;          /* the highest known, by record or by packet */
-    struct window window;
-    uint64_t hello_next_ms; /* not before */
-    /* What placement asks of its record, kept at hand. */
-    uint32_t capacity_mib, used_mib, targets, flags;
-    uint64_t room_seq;
-    uint64_t away_until_ms; /* wall */
-    bool labelled;          /* it has labels: constraints need the record */
-    uint32_t claimed_mib;   /* what claims on it, and offers to it, take (apps.c: slot_account) */
-    uint32_t app_units;     /* scratch of planner.c */
+    UT_hash_handle hh;
     const struct member *member; /* SWIM's; holds for swim_removals() == member_removals */
     uint64_t member_removals;
+    uint32_t capacity_mib, used_mib, targets, flags; /* what placement asks of its record, kept at hand */
+    uint64_t room_seq;
+    uint64_t away_until_ms; /* wall */
     uint64_t record_boot, published_ms; /* of its node record */
+    uint64_t boot;          /* the highest known, by record or by packet */
+    bool labelled;          /* it has labels: constraints need the record */
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
     bool heard;             /* it has been alive in this life of ours */
     uint8_t side;           /* what of side.c's counts it is in */
     uint32_t alive_at;      /* its place in the engine's `alive`, and one; 0: it isn't */
-    UT_hash_handle hh;
+    uint32_t claimed_mib;   /* what claims on it, and offers to it, take (apps.c: slot_account) */
+    uint32_t app_units;     /* scratch of planner.c */
+    uint8_t x25519[32];
+    uint8_t send_key[SEAL_KEY_SIZE], recv_key[SEAL_KEY_SIZE];
+    bool keyed;
+    struct window window;
+    uint64_t hello_next_ms; /* not before */
 };
 
 /* ---- records.c ---------------------------------------------------------------------------------- */
@@ -138,9 +137,13 @@ struct refusal {
     char reason[REASON_SIZE];
 };
 
-struct app {
+struct app { /* what each look-up and each pass over all apps reads stands together, first */
     struct uid uid;
-    char name[NAME_SIZE];
+    UT_hash_handle hh;
+    uint32_t index;       /* in e->passed */
+    uint64_t fault_until_ms; /* this host failed it: not here before */
+    uint64_t rank_generation;
+    uint32_t rank;        /* ours among its notaries, as of alive_generation; NOTARIES: we aren't one */
     bool deleted, shadowed, has_spec;
     bool dirty;           /* its records changed: in e->apps_dirty */
     bool slots_dirty;     /* … so that a slot of it is to be worked out again, from all of them */
@@ -148,22 +151,18 @@ struct app {
     bool plan;            /* … and look whether a slot is to be offered: in e->plan_apps */
     bool pending;         /* the planner waits for something: an answer, a time, room: in e->pending_apps */
     bool ours;            /* we have, or had, a claim on a slot of it */
-    uint64_t surrogates;  /* … of any slot */
+    uint32_t replicas;
+    uint32_t slot_count;
+    struct slot *slots; /* slot_count of them, at least `replicas` */
     struct app *dirty_next, *plan_next, *pending_prev, *pending_next;
+    char name[NAME_SIZE];
     struct version spec_version;
     uint32_t revision;
     uint32_t memory_mib;
-    uint32_t replicas;
     enum wanted wanted;
-    uint32_t slot_count;
-    struct slot *slots; /* slot_count of them, at least `replicas` */
-    uint32_t rank;            /* ours among its notaries, as of alive_generation; NOTARIES: we aren't one */
-    uint64_t rank_generation;
+    uint64_t unknown_ms;  /* we have a unit of it, and since then neither spec nor tombstone; 0: no */
     uint32_t refusal_count, refusal_next;
     struct refusal refusals[REFUSALS_MAX];
-    uint64_t fault_until_ms; /* this host failed it: not here before */
-    uint64_t unknown_ms;     /* we have a unit of it, and since then neither spec nor tombstone; 0: no */
-    UT_hash_handle hh;
 };
 
 /* ---- units.c ------------------------------------------------------------------------------------ */
@@ -208,13 +207,14 @@ struct stranger {
 
 struct image {
     struct hash hash;
+    UT_hash_handle hh;
+    struct image *missing_prev, *missing_next; /* in e->images_missing */
     uint64_t size_bytes;
     bool have, fetching, wanted;
     node_id hint; /* who should have it, though no record says so yet */
     uint32_t tries;
     uint64_t next_ms; /* not before: after a failure */
     char reason[REASON_SIZE];
-    UT_hash_handle hh;
 };
 
 /* ---- sync.c ------------------------------------------------------------------------------------- */
@@ -344,10 +344,18 @@ struct engine {
     bool handed;             /* leaving: a peer has all that we know */
 
     struct app *apps;
+    struct passed {          /* what a pass over all apps asks first, in the order of their coming */
+        struct app *app;
+        uint64_t owners;     /* whose life decides who holds a slot, and maybe more: as bits by a hash */
+        uint64_t surrogates; /* whose surrogates there are: likewise */
+        bool open;           /* a slot is empty, or being placed: any change of members concerns it */
+    } *passed;
+    uint32_t passed_size;
     struct app *apps_dirty;  /* a list */
     struct app *plan_apps;   /* likewise */
     struct app *pending_apps;
     bool plan_all, plan_room;
+    uint64_t plan_owners;    /* plan the apps of these owners, as bits by a hash, and those that are open */
     uint64_t alive_generation; /* grows when a member begins or ceases to be alive (a suspect isn't), or present */
     uint64_t room_generation; /* grows whenever somebody may have got room, or may be asked again */
     uint64_t plan_next_ms;
@@ -374,11 +382,11 @@ struct engine {
     struct stranger strangers[STRANGERS_MAX];
     uint32_t stranger_count;
     bool units_dirty;
-    bool faults;             /* an app may have a fault_until_ms */
+    uint64_t faults_ms;      /* the first app's fault_until_ms; UINT64_MAX: none has one; 0: to be looked for */
     uint64_t units_next_ms;
     uint32_t reserved_mib;
     struct image *images;
-    uint32_t images_missing; /* wanted, and not here */
+    struct image *images_missing; /* wanted, and not here */
 
     struct pending commands[COMMANDS_MAX];
     uint32_t command_count;
@@ -478,6 +486,7 @@ struct app *app_find(const struct engine *e, const struct uid *uid);
 struct app *app_by_name(const struct engine *e, const char *name); /* the one that owns the name */
 void apps_on_record(struct engine *e, const struct record_key *key); /* a register */
 void apps_on_unit(struct engine *e, const struct entry *entry);
+uint64_t owner_bit(node_id owner); /* one of 64 */
 void apps_on_liveness(struct engine *e, node_id member); /* it lives, or doesn't any more; 0: any may */
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
@@ -493,6 +502,7 @@ bool app_uses_image(const struct engine *e, const struct app *a, const struct ha
 /* ---- planner.c ---------------------------------------------------------------------------------- */
 
 void planner_all(struct engine *e); /* plan everything at the end of this step */
+void planner_member(struct engine *e, node_id member); /* … what depends on whether this one lives */
 void planner_returned(struct engine *e); /* after a restart we know the records of one peer */
 void planner_room(struct engine *e); /* … what waits for room, or for anything */
 void planner_alive(struct engine *e); /* other members are alive now: who the notaries are has changed */

@@ -1,5 +1,6 @@
 /* Images on this host: wanted, on their way, here; and the holder records that say so. */
 #include "node/engine_internal.h"
+#include "store/base/list.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,16 @@ struct image *image_add(struct engine *e, const struct hash *h)
         return NULL;
     }
     return im;
+}
+
+static void missing_add(struct engine *e, struct image *im)
+{
+    DL_PREPEND2(e->images_missing, im, missing_prev, missing_next);
+}
+
+static void missing_remove(struct engine *e, struct image *im)
+{
+    DL_DELETE2(e->images_missing, im, missing_prev, missing_next);
 }
 
 struct sources {
@@ -78,7 +89,8 @@ bool units_want_image(struct engine *e, const struct hash *image, uint64_t size,
         return false;
     if (im->have)
         return true;
-    e->images_missing += !im->wanted;
+    if (!im->wanted)
+        missing_add(e, im);
     im->wanted = true;
     if (hint)
         im->hint = hint;
@@ -148,6 +160,7 @@ const char *images_failed(const struct engine *e, const struct spec_body *spec)
 /* What units were passed on for want of is here: the reason not to take them back is gone. */
 static void fault_over(struct engine *e, const struct hash *image)
 {
+    e->faults_ms = 0;
     for (struct app *a = e->apps; a; a = a->hh.next) {
         struct spec_body spec;
         if (!a->fault_until_ms || app_spec(e, a, &spec))
@@ -165,7 +178,8 @@ void units_on_image(struct engine *e, const struct event *ev)
         return;
     im->fetching = false;
     if (!ev->err) {
-        e->images_missing -= im->wanted && !im->have;
+        if (im->wanted && !im->have)
+            missing_remove(e, im);
         im->have = true;
         if (im->tries >= IMAGE_TRIES)
             fault_over(e, &im->hash);
@@ -176,7 +190,8 @@ void units_on_image(struct engine *e, const struct event *ev)
         images_publish(e, im);
     } else if (im->have) { /* its copy was damaged, and went */
         im->have = false;
-        e->images_missing += im->wanted;
+        if (im->wanted)
+            missing_add(e, im);
         images_publish(e, im);
         effects_log(e->fx, LOG_WARN, "image.lost", "err=%s why=\"%s\"", err_name(ev->err), ev->text);
     } else {
@@ -205,8 +220,9 @@ void images_drop(struct engine *e, struct image *im)
 
 void images_tick(struct engine *e)
 {
-    for (struct image *im = e->images_missing ? e->images : NULL; im; im = im->hh.next)
-        if (im->wanted && !im->have && !im->fetching && im->next_ms > e->now)
+    const struct image *im;
+    DL_FOREACH2(e->images_missing, im, missing_next)
+        if (!im->fetching && im->next_ms > e->now)
             e->units_next_ms = min_u64(e->units_next_ms, im->next_ms);
 }
 

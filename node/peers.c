@@ -66,7 +66,7 @@ bool peer_is_alive(const struct engine *e, struct peer *p)
 
 static bool member_live(const struct member *m)
 {
-    return m && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT);
+    return m && member_state_live(m->state);
 }
 
 bool peer_is_live(const struct engine *e, struct peer *p)
@@ -232,8 +232,8 @@ static void send_payload(struct engine *e, struct peer *p, const struct member *
 void peers_send(struct engine *e, node_id to, enum message_type type, const struct pack *fields)
 {
     struct peer *p = peer_find(e, to);
-    const struct member *m = swim_find(e->swim, to);
-    if (!p || !p->keyed || !m || !effects_room(e->fx, PACKET_SIZE_MAX))
+    const struct member *m = p ? peer_member(e, p) : NULL;
+    if (!m || !p->keyed || !effects_room(e->fx, PACKET_SIZE_MAX))
         return; /* as if lost: whoever sends repeats */
     uint8_t payload[PACKET_PAYLOAD_MAX];
     struct pack k;
@@ -497,12 +497,6 @@ void peers_news(struct engine *e)
     e->gossip_at = rng_below(&e->rng, swim_members(e->swim) + 1u);
 }
 
-/* News is told a few times only: none of them to the dead. */
-static bool worth_telling(const struct member *m)
-{
-    return m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
-}
-
 /* The next ones around the circle. So what is told a few times goes to as many different members; by chance, one in
  * a hundred suspicions missed a member of a small mesh, which was late to know of a death then. */
 static size_t choose(struct engine *e, node_id *out, size_t want)
@@ -514,7 +508,7 @@ static size_t choose(struct engine *e, node_id *out, size_t want)
             i = 0;
             m = swim_next(e->swim, &i);
         }
-        if (worth_telling(m))
+        if (member_live(m)) /* news is told a few times only: none of them to the dead */
             out[n++] = m->node;
     }
     e->gossip_at = i;

@@ -22,6 +22,14 @@ void planner_all(struct engine *e)
     e->room_generation++;
 }
 
+/* Apps whose slots have owners, none of them this one, stay as they are. */
+void planner_member(struct engine *e, node_id member)
+{
+    e->plan_owners |= owner_bit(member);
+    e->plan_all |= bug(e, BUG_MOVE_ON_JOIN);
+    e->room_generation++;
+}
+
 void planner_room(struct engine *e)
 {
     e->plan_room = true;
@@ -563,9 +571,10 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     }
     if (!s->empty_since_ms)
         s->empty_since_ms = e->now;
+    e->passed[a->index].open = true;
     uint32_t rank = planner_rank(e, a);
     if (rank >= NOTARIES)
-        return; /* until the membership changes: then all are looked at */
+        return; /* until the membership changes */
     a->pending = true;
     if (s->offer.to)
         return;
@@ -624,10 +633,29 @@ static void pending_list(struct engine *e, struct app *a)
 static void plan_app(struct engine *e, struct app *a)
 {
     struct plan p = {.app = a};
-    a->pending = false;
+    a->pending = e->passed[a->index].open = false;
     for (uint32_t i = 0; i < a->slot_count; i++)
         plan_slot(e, &p, i);
+    e->passed[a->index].open |= a->pending;
     pending_list(e, a);
+}
+
+/* What is to be planned besides the apps that changed. */
+static void plan_list(struct engine *e)
+{
+    uint64_t owners = e->plan_all ? UINT64_MAX : e->plan_owners;
+    if (!owners && !e->plan_room && e->now < e->plan_next_ms)
+        return;
+    for (uint32_t i = 0; owners && i < HASH_COUNT(e->apps); i++) {
+        const struct passed *passed = &e->passed[i];
+        if (e->plan_all || passed->open || (passed->owners & owners))
+            planner_app(e, passed->app);
+    }
+    for (struct app *a = owners ? NULL : e->pending_apps; a; a = a->pending_next)
+        planner_app(e, a);
+    e->plan_all = e->plan_room = false;
+    e->plan_owners = 0;
+    e->plan_next_ms = UINT64_MAX;
 }
 
 void planner_tick(struct engine *e)
@@ -636,15 +664,7 @@ void planner_tick(struct engine *e)
     if (!e->ready || e->stopping == STOP_TOLD)
         return;
     copies_tick(e);
-    bool all = e->plan_all, due = e->plan_room || e->now >= e->plan_next_ms;
-    if (all || due) {
-        e->plan_all = e->plan_room = false;
-        e->plan_next_ms = UINT64_MAX;
-        for (struct app *a = all ? e->apps : NULL; a; a = a->hh.next)
-            planner_app(e, a);
-        for (struct app *a = all ? NULL : e->pending_apps; a; a = a->pending_next)
-            planner_app(e, a);
-    }
+    plan_list(e);
     struct app *list = e->plan_apps;
     e->plan_apps = NULL;
     while (list) {
@@ -660,7 +680,7 @@ uint64_t planner_deadline(const struct engine *e)
     uint64_t at = side_deadline(e);
     if (!e->ready || e->stopping == STOP_TOLD)
         return at;
-    if (e->plan_all || e->plan_room || e->plan_apps)
+    if (e->plan_all || e->plan_owners || e->plan_room || e->plan_apps)
         return e->now;
     if (e->copies_next_ms)
         at = min_u64(at, e->copies_next_ms);

@@ -140,7 +140,7 @@ static void tell_at_once(struct engine *e)
     size_t i = 0;
     uint32_t n = 0;
     for (const struct member *m; n < TELL_AT_ONCE_MAX && (m = swim_next(e->swim, &i));)
-        if (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT) {
+        if (member_state_live(m->state)) {
             peers_send(e, m->node, MESSAGE_GOSSIP, NULL);
             n++;
         }

@@ -155,17 +155,10 @@ static void decide(struct engine *e)
 /* Somebody lives, or is known, who did not, or the other way round. */
 static void members_changed(struct engine *e)
 {
-    e->side_generation = swim_generation(e->swim);
     e->membership_changed_ms = e->now;
     e->stable_settled = false;
-    planner_all(e);
     units_dirty(e);
     copies_soon(e);
-}
-
-static bool lives(enum member_state state)
-{
-    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
 }
 
 void side_changed(struct engine *e, const struct swim_effect *f)
@@ -173,10 +166,12 @@ void side_changed(struct engine *e, const struct swim_effect *f)
     struct peer *p = peer_find(e, f->subject);
     if (p)
         side_peer(e, p);
-    if (f->from == f->state || lives(f->from) != lives(f->state))
+    if (f->from == f->state || member_state_live(f->from) != member_state_live(f->state)) {
         apps_on_liveness(e, f->subject); /* which surrogate counts depends on it */
-    if (e->side_generation != swim_generation(e->swim))
+        planner_member(e, f->subject);
         members_changed(e);
+        e->side_generation++; /* as SWIM's, unless there was no room for one of these */
+    }
     decide(e);
 }
 
@@ -197,8 +192,11 @@ void side_tick(struct engine *e)
         apps_on_liveness(e, 0);
     if (forgotten || e->now >= e->side_next_ms)
         recount(e);
-    if (e->side_generation != swim_generation(e->swim))
+    if (e->side_generation != swim_generation(e->swim)) {
+        e->side_generation = swim_generation(e->swim);
+        planner_all(e);
         members_changed(e);
+    }
     decide(e);
     if (e->minority)
         tell_settled(e, false);

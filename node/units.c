@@ -141,7 +141,7 @@ static void unit_fault(struct engine *e, const struct unit *u)
     struct app *a = app_find(e, &u->key.app);
     if (a) {
         a->fault_until_ms = e->now + HOST_FAULT_MS;
-        e->faults = true;
+        e->faults_ms = 0;
     }
 }
 
@@ -824,20 +824,18 @@ static void publish_again(struct engine *e, struct unit *u)
 
 static void faults_expire(struct engine *e)
 {
-    if (!e->faults)
-        return;
-    e->faults = false;
-    for (struct app *a = e->apps; a; a = a->hh.next) {
-        if (!a->fault_until_ms)
-            continue;
-        e->faults = true;
-        if (e->now >= a->fault_until_ms) {
+    uint64_t next_ms = UINT64_MAX;
+    for (struct app *a = e->now >= e->faults_ms ? e->apps : NULL; a; a = a->hh.next) {
+        if (a->fault_until_ms && e->now >= a->fault_until_ms) {
             a->fault_until_ms = 0;
             self_room(e);
-        } else {
-            e->units_next_ms = min_u64(e->units_next_ms, a->fault_until_ms);
         }
+        if (a->fault_until_ms)
+            next_ms = min_u64(next_ms, a->fault_until_ms);
     }
+    if (e->now >= e->faults_ms)
+        e->faults_ms = next_ms;
+    e->units_next_ms = min_u64(e->units_next_ms, e->faults_ms);
 }
 
 void units_tick(struct engine *e)

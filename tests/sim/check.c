@@ -249,11 +249,11 @@ static bool watched_is_ready(const struct check *c)
     return false;
 }
 
-/* 1: neither what is reserved nor what runs takes more than there is. */
+/* 1: neither what is reserved nor what runs takes more than there is. What runs takes more only by an effect. */
 static void on_step(struct world *w, struct host *h)
 {
     uint32_t runs = 0;
-    for (const struct guest *g = h->guests; g; g = g->next)
+    for (const struct guest *g = w->fx.count > 0 ? h->guests : NULL; g; g = g->next)
         runs += g->state == GUEST_ENDED ? 0 : g->memory_mib;
     uint32_t reserved = engine_reserved_mib(h->engine);
     if (reserved > h->cfg.capacity_mib || runs > h->cfg.capacity_mib)

@@ -58,7 +58,12 @@ static void trace(struct world *w, uint64_t v)
 
 /* ---- The heap of what is to come ------------------------------------------------------------------ */
 
-static bool before(const struct event_node *a, const struct event_node *b)
+struct heap_cell { /* with what decides the order, so that sifting touches no node */
+    uint64_t at, order;
+    struct event_node *node;
+};
+
+static bool before(const struct heap_cell *a, const struct heap_cell *b)
 {
     return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
@@ -70,25 +75,27 @@ static void heap_push(struct world *w, struct event_node *n)
         w->heap = realloc(w->heap, w->heap_size * sizeof *w->heap);
         CHECK(w->heap);
     }
+    const struct heap_cell cell = {.at = n->at, .order = n->order, .node = n};
     size_t i = w->heap_count++;
-    while (i > 0 && before(n, w->heap[(i - 1) / 2])) {
+    while (i > 0 && before(&cell, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
         i = (i - 1) / 2;
     }
-    w->heap[i] = n;
+    w->heap[i] = cell;
 }
 
 static struct event_node *heap_pop(struct world *w)
 {
-    struct event_node *top = w->heap[0], *last = w->heap[--w->heap_count];
+    struct event_node *top = w->heap[0].node;
+    const struct heap_cell last = w->heap[--w->heap_count];
     size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= w->heap_count)
             break;
-        if (child + 1 < w->heap_count && before(w->heap[child + 1], w->heap[child]))
+        if (child + 1 < w->heap_count && before(&w->heap[child + 1], &w->heap[child]))
             child++;
-        if (!before(w->heap[child], last))
+        if (!before(&w->heap[child], &last))
             break;
         w->heap[i] = w->heap[child];
         i = child;
@@ -809,9 +816,11 @@ static void event_do(struct world *w, struct event_node *n)
 
 void world_run_until(struct world *w, uint64_t ms)
 {
-    while (w->heap_count > 0 && w->heap[0]->at <= ms && !w->failed) {
+    while (w->heap_count > 0 && w->heap[0].at <= ms && !w->failed) {
         struct event_node *n = heap_pop(w);
         w->now = n->at;
+        if (w->heap_count > 0)
+            __builtin_prefetch(w->heap[0].node);
         if (put_off(w, n))
             continue;
         event_do(w, n);
@@ -839,7 +848,7 @@ void world_free(struct world *w)
         }
     }
     for (size_t i = 0; i < w->heap_count; i++)
-        free(w->heap[i]);
+        free(w->heap[i].node);
     while (w->spare) {
         struct event_node *n = w->spare;
         w->spare = n->spare_next;

@@ -95,13 +95,14 @@ struct totals {
 };
 
 struct event_node;
+struct heap_cell;
 
 struct world {
     uint64_t seed, now, order;
     struct rng rng, net_rng, guest_rng;
     struct host *hosts;
     uint32_t host_count, hosts_max;
-    struct event_node **heap;
+    struct heap_cell *heap;
     size_t heap_count, heap_size;
     struct event_node *spare;
     struct effects fx;

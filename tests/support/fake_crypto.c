@@ -139,11 +139,24 @@ static void stream_xor(uint64_t seed, const uint8_t *in, size_t len, uint8_t *ou
         store(out + i, load(in + i, len - i) ^ mix64(seed + i), len - i);
 }
 
+/* Of a datagram, which is long: four words at a time, as none of the four waits for another. */
+static uint64_t hash_wide(uint64_t seed, const uint8_t *p, size_t len)
+{
+    uint64_t lane[4] = {seed, seed ^ UINT64_C(0x5851f42d4c957f2d), seed ^ UINT64_C(0x2545f4914f6cdd1d), ~seed};
+    for (; len >= 32; p += 32, len -= 32)
+        for (int i = 0; i < 4; i++)
+            lane[i] = round_of(lane[i], load8(p + (ptrdiff_t)(8 * i)));
+    uint64_t h = fake_hash64(seed, p, len);
+    for (int i = 0; i < 4; i++)
+        h = round_of(h, lane[i]);
+    return mix64(h);
+}
+
 static void make_tag(uint64_t seed, const void *ad, size_t ad_len, const uint8_t *sealed, size_t len,
                      uint8_t tag[static SEAL_TAG_SIZE])
 {
     uint64_t a = fake_hash64(seed ^ 5, ad, ad_len);
-    uint64_t b = fake_hash64(a, sealed, len);
+    uint64_t b = hash_wide(a, sealed, len);
     store(tag, b, 8);
     store(tag + 8, mix64(a ^ b ^ seed), 8);
 }
