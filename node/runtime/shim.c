@@ -11,6 +11,7 @@
 #include "node/runtime/bare.h"
 #include "node/runtime/proc.h"
 #include "node/runtime/shim_protocol.h"
+#include "store/model/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,12 @@ static struct {
     int clients[CLIENTS_MAX];
     uint64_t kill_at_ms; /* 0: not stopping */
     bool ended;
+    bool kvm;         /* the tender is a QEMU with KVM */
+    int kvm_error_at; /* so much of kvm_error stands at the end of the console; -1: not from a line's begin */
 } s;
+
+/* QEMU says so of a guest that the host's KVM can't run, pauses it, and stays: it would look alive for ever. */
+static const char kvm_error[] = "KVM internal error";
 
 static uint64_t now_ms(void)
 {
@@ -122,6 +128,29 @@ static void console_write(const uint8_t *p, size_t len)
     (void)BARE(pwrite64, s.console_fd, header, sizeof header, 0, 0);
 }
 
+static bool kvm_error_seen(const uint8_t *p, size_t len)
+{
+    bool seen = false;
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] == '\n')
+            s.kvm_error_at = 0;
+        else if (s.kvm_error_at >= 0 && p[i] == (uint8_t)kvm_error[s.kvm_error_at])
+            s.kvm_error_at++;
+        else
+            s.kvm_error_at = -1;
+        if (s.kvm_error_at == (int)sizeof kvm_error - 1) {
+            s.kvm_error_at = -1;
+            seen = true;
+        }
+    }
+    return seen;
+}
+
+static void tender_kill(int signal)
+{
+    (void)BARE(kill, s.status.pid, signal, 0, 0, 0);
+}
+
 /* false: nothing more is there now, or ever. */
 static bool console_drain(void)
 {
@@ -129,6 +158,8 @@ static bool console_drain(void)
     long n = BARE(read, s.pipe_fd, bytes, sizeof bytes, 0, 0);
     if (n > 0) {
         console_write(bytes, (size_t)n);
+        if (s.kvm && kvm_error_seen(bytes, (size_t)n) && !s.ended)
+            tender_kill(SIGKILL);
         return true;
     }
     if (n == 0)
@@ -201,6 +232,23 @@ static uint64_t tender_start_ticks(uint32_t pid)
     return len > 0 && proc_stat_parse(text, (size_t)len, &stat) ? stat.start_ticks : 0;
 }
 
+static bool same(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static bool asks_for_kvm(char **argv)
+{
+    for (; argv[0] != NULL && argv[1] != NULL; argv++)
+        if (same(argv[0], "-accel") && same(argv[1], "kvm"))
+            return true;
+    return false;
+}
+
 static void tender_start(char **argv)
 {
     int console[2] = {-1, -1}, failed[2] = {-1, -1};
@@ -248,11 +296,6 @@ static void status_tell(void)
     file_close(&fd);
     (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
     file_close(&s.ready_fd);
-}
-
-static void tender_kill(int signal)
-{
-    (void)BARE(kill, s.status.pid, signal, 0, 0, 0);
 }
 
 static void tender_reap(void)
@@ -446,6 +489,7 @@ int bare_main(int argc, char **argv, char **environment)
         not_started("signals", s.signal_fd < 0 ? s.signal_fd : s.timer_fd);
     files_open();
     timer_set();
+    s.kvm = s.status.target == TARGET_VIRTIO && asks_for_kvm(argv + 4);
     tender_start(argv + 4);
     status_tell();
     loop();

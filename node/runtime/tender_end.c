@@ -193,7 +193,10 @@ static void signaled(const struct shim_exit *e, struct tail t, struct unit_end *
     switch (e->signal) {
     case SIGKILL: /* no guest can do that to its tender: the kernel short of memory, or somebody's hand */
         end->cause = END_HOST;
-        say(w, "its tender was killed (SIGKILL), perhaps for lack of memory");
+        if (e->target == TARGET_VIRTIO && last_line(t, "KVM internal error").len > 0) /* the shim did */
+            say(w, "KVM internal error: this host's KVM does not run it");
+        else
+            say(w, "its tender was killed (SIGKILL), perhaps for lack of memory");
         return;
     case SIGTERM:
     case SIGINT:

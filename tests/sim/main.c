@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30, FLOOR_SEEDS = 20 };
+enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30, FLOOR_SEEDS = 20, FAILURES_SHOWN = 20 };
 
 /* Each planted bug, and a world that shows it soon. */
 static const struct {
@@ -80,6 +80,10 @@ struct seeds {
     const struct options *o;
     uint64_t passed, failed;
     struct totals sum;
+    struct {
+        uint64_t seed;
+        char text[512];
+    } failures[FAILURES_SHOWN]; /* told once more at the end, where they are not lost among a thousand lines */
 };
 
 static bool seed_done(void *ctx, const struct outcome *r)
@@ -95,6 +99,10 @@ static bool seed_done(void *ctx, const struct outcome *r)
     if (floor)
         fprintf(stderr, "seed %llu shows nothing: %s\n", (unsigned long long)r->seed, floor);
     totals_add(&s->sum, &r->total);
+    if ((r->failed || floor) && s->failed < FAILURES_SHOWN) {
+        s->failures[s->failed].seed = r->seed;
+        snprintf(s->failures[s->failed].text, sizeof s->failures[0].text, "%s", r->failed ? r->failure : floor);
+    }
     s->passed += !r->failed && !floor;
     s->failed += r->failed || floor;
     return true;
@@ -107,6 +115,8 @@ static int run_seeds(const struct options *o)
     const char *floor = o->count >= FLOOR_SEEDS ? floor_missed(&s.sum) : NULL;
     if (floor)
         fprintf(stderr, "all these seeds together show nothing: %s\n", floor);
+    for (uint64_t i = 0; o->count > 1 && i < s.failed && i < FAILURES_SHOWN; i++)
+        fprintf(stderr, "failed: seed %llu: %s\n", (unsigned long long)s.failures[i].seed, s.failures[i].text);
     if (o->count > 1) {
         printf("seeds=%llu nodes=%u apps=%u failed=%llu", (unsigned long long)o->count, o->cfg.hosts, o->cfg.apps,
                (unsigned long long)s.failed);

@@ -27,6 +27,7 @@ static struct {
     char dir[SCRATCH_PATH], shim[SCRATCH_PATH];
     const char *tender;
     rlim_t file_size; /* of the shim; 0: no limit */
+    bool kvm;         /* the tender is started as QEMU with KVM is */
     int ready;
     pid_t pid;        /* the shim's */
     struct shim_status status;
@@ -66,7 +67,8 @@ static _Noreturn void exec_shim(const char *script, uint64_t deadline_ms, int re
     if (chdir(t.dir) < 0 || (t.file_size != 0 && setrlimit(RLIMIT_FSIZE, &limit) < 0))
         _exit(99);
     setsid();
-    execl(t.shim, t.shim, "3", deadline, fd, t.tender, "-c", script, (char *)NULL);
+    execl(t.shim, t.shim, "3", deadline, fd, t.tender, "-c", script, t.kvm ? "-accel" : (char *)NULL, "kvm",
+          (char *)NULL);
     _exit(98);
 }
 
@@ -201,6 +203,28 @@ static void a_signal_is_kept(void **state)
     assert_int_equal(t.exit.signal, SIGSEGV);
     char path[SCRATCH_PATH];
     assert_false(scratch_exists(scratch_path(path, "%.90s/core", t.dir)));
+}
+
+/* QEMU pauses a guest that the host's KVM can't run, and stays. */
+static void a_kvm_that_gives_up_is_an_end(void **state)
+{
+    (void)state;
+    t.kvm = true;
+    shim_start("echo 'a KVM internal error'; printf 'KVM internal'; sleep 0.1; printf ' error. Suberror: 1\\n'; "
+               "exec sleep 1000");
+    shim_wait(0);
+    assert_int_equal(t.exit.end, SHIM_END_SIGNALED);
+    assert_int_equal(t.exit.signal, SIGKILL);
+    assert_int_equal(t.exit.intent, SHIM_INTENT_NONE);
+}
+
+static void words_of_kvm_are_only_words_without_it(void **state)
+{
+    (void)state;
+    shim_start("echo 'KVM internal error. Suberror: 1'; sleep 0.2; exit 3");
+    shim_wait(0);
+    assert_int_equal(t.exit.end, SHIM_END_EXITED);
+    assert_int_equal(t.exit.status, 3);
 }
 
 static void the_status_names_the_tender_beyond_doubt(void **state)
@@ -471,6 +495,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_exit_status_and_the_console_are_kept),
         TEST(a_signal_is_kept),
+        TEST(a_kvm_that_gives_up_is_an_end),
+        TEST(words_of_kvm_are_only_words_without_it),
         TEST(the_status_names_the_tender_beyond_doubt),
         TEST(the_ring_holds_the_last_bytes),
         TEST(a_stop_is_a_signal_first),

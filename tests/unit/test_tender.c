@@ -233,6 +233,8 @@ static const struct row {
      END_HOST, -1, "killed by signal 6 (SIGABRT): this host's KVM does not run it"},
     {H, 0, SIGKILL, "", END_HOST, -1, "its tender was killed (SIGKILL), perhaps for lack of memory"},
     {S, 0, SIGKILL, "", END_HOST, -1, "its tender was killed (SIGKILL), perhaps for lack of memory"},
+    {V, 0, SIGKILL, "beat 1\nKVM internal error. Suberror: 1\nRAX=0\n", END_HOST, -1,
+     "KVM internal error: this host's KVM does not run it"},
     /* somebody else's SIGTERM */
     {H, 1, 0, "solo5-hvt: Exiting on signal 15\n", END_HOST, 1, "solo5-hvt: Exiting on signal 15"},
     {S, 0, SIGTERM, "", END_HOST, -1, "its tender was ended from outside (SIGTERM)"},
