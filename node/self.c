@@ -211,11 +211,9 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
     units_dirty(e);
 }
 
-/* Do we hold images of an app that no other live node holds, though there is one that could? */
+/* Do we hold images of an app that no other live node holds? */
 static bool only_copies_here(struct engine *e)
 {
-    if (peers_live_count(e) < 2)
-        return false;
     for (const struct app *a = e->apps; a; a = a->hh.next) {
         struct spec_body spec;
         if (!a->has_spec || a->deleted || copies_count(e, a) > 0 || app_spec(e, a, &spec))
@@ -230,7 +228,24 @@ static bool only_copies_here(struct engine *e)
 /* What keeps a node from leaving: guests to hand over, images that nobody else has, records that nobody heard of. */
 static bool has_to_hand_over(struct engine *e)
 {
-    return units_any(e) || only_copies_here(e) || (!e->handed && peers_known_count(e) > 1);
+    bool others = peers_live_count(e) > 1;
+    return units_any(e) || (others && only_copies_here(e)) || (!e->handed && peers_known_count(e) > 1);
+}
+
+static void stop_reply(struct engine *e)
+{
+    bool leaves = e->stop_how == STOP_LEAVE && peers_known_count(e) > 1;
+    enum err err = ERR_PARTIAL;
+    const char *text;
+    if (leaves && !e->handed) {
+        text = "left the mesh, but no peer could be reached: what this node alone knew is only on its disk";
+    } else if (leaves && only_copies_here(e)) {
+        text = "left the mesh, but no other node could take a copy of all its images: some are only on its disk";
+    } else {
+        text = e->stop_how == STOP_LEAVE ? "left the mesh" : "stopped";
+        err = ERR_OK;
+    }
+    commands_reply(e, e->stop_client, err, NULL, 0, text);
 }
 
 static void stop_tick(struct engine *e)
@@ -238,13 +253,8 @@ static void stop_tick(struct engine *e)
     if (e->stopping == STOP_TOLD) {
         if (e->now < e->stop_until_ms)
             return;
-        bool lonely = e->stop_how == STOP_LEAVE && !e->handed && peers_known_count(e) > 1;
         if (e->stop_client)
-            commands_reply(e, e->stop_client, lonely ? ERR_PARTIAL : ERR_OK, NULL, 0,
-                           lonely                      ? "left the mesh, but no peer could be reached: what this node "
-                                                         "alone knew is only on its disk"
-                           : e->stop_how == STOP_LEAVE ? "left the mesh"
-                                                       : "stopped");
+            stop_reply(e);
         e->stop_client = 0;
         e->stop_until_ms = UINT64_MAX;
         effects_add(e->fx, EFFECT_QUIT);
