@@ -253,7 +253,6 @@ static void on_tick(uv_timer_t *timer)
         wanted = wanted || timed(r);
     }
     helper_tick(rt);
-    probe_tick(rt);
     if (!wanted && !polled && !probe_busy(rt) && (rt->helper != NULL || rt->priv_path[0] == '\0'))
         (void)uv_timer_stop(timer);
     deliver(rt);

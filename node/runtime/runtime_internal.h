@@ -100,7 +100,6 @@ struct probe {
     enum trial_step step;
     struct unit_id trial;    /* the run under way */
     uint64_t from_ms, limit_ms;
-    bool killed;
     struct found found[TARGET_COUNT];
     struct found kvm; /* virtio, with KVM */
 };
@@ -202,7 +201,6 @@ void file_unwatch(struct run *r);
 /* ---- runtime_probe.c ---------------------------------------------------------------------------------- */
 
 void tenders_find(struct runtime *rt);
-void probe_tick(struct runtime *rt);
 bool probe_busy(const struct runtime *rt);
 void probe_tell(struct runtime *rt);
 void probe_started(struct run *r);

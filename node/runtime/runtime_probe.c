@@ -199,7 +199,6 @@ static bool trial_begin(struct runtime *rt, enum trial_step step)
     p->trial = (struct unit_id){.slot = (uint16_t)step, .epoch = now};
     p->from_ms = now;
     p->limit_ms = now + (step == TRIAL_KVM ? KVM_LIMIT_MS : TRIAL_LIMIT_MS);
-    p->killed = false;
     start_run(rt, &p->trial, &guest, p->limit_ms, rt->probe_image[t]);
     return true;
 }
@@ -246,21 +245,6 @@ void probe_started(struct run *r)
         r->rt->probe.from_ms = boottime_ms();
 }
 
-/* A KVM that can't leaves QEMU paused for ever. */
-void probe_tick(struct runtime *rt)
-{
-    struct probe *p = &rt->probe;
-    char tail[TENDER_CONSOLE_TAIL];
-    struct run *r = p->step == TRIAL_KVM && !p->killed ? run_find(rt, &p->trial) : NULL;
-    if (r == NULL || r->phase != PHASE_UP)
-        return;
-    size_t len = console_end(r, tail, sizeof tail);
-    if (memmem(tail, len, "internal error", strlen("internal error")) != NULL) {
-        p->killed = true;
-        shim_say(r, SHIM_KILL, 0);
-    }
-}
-
 void probe_ended(struct run *r)
 {
     struct runtime *rt = r->rt;
@@ -279,8 +263,6 @@ void probe_ended(struct run *r)
                        emulated);
     } else if (f->runs) {
         (void)snprintf(f->text, sizeof f->text, "boots in %u ms", took);
-    } else if (p->killed) {
-        (void)snprintf(f->text, sizeof f->text, "KVM met an internal error in a trial boot");
     } else if (r->end.cause == END_STOPPED) {
         (void)snprintf(f->text, sizeof f->text, "a trial boot did not end in %u s",
                        (unsigned)(p->limit_ms - p->from_ms + 999) / 1000);

@@ -178,7 +178,7 @@ static void a_kvm_that_hangs_is_not(void **state)
                                 "echo 'Solo5: solo5_exit(0) called'; exit 83");
     probe();
     assert_true(w.host.targets & 1u << TARGET_VIRTIO);
-    assert_non_null(strstr(w.host_text, "; emulated: KVM met an internal error in a trial boot"));
+    assert_non_null(strstr(w.host_text, "; emulated: a trial boot failed: KVM internal error"));
     struct world_run *r = world_start(&w, 1, TARGET_VIRTIO, w.image, "x", (char *)NULL);
     world_ended(&w, r);
     assert_int_equal(calls_of("-accel kvm"), 1);
