@@ -52,28 +52,26 @@ static void totals_add(struct totals *sum, const struct totals *t)
 #undef X
 }
 
-/* An empty world can't pass. One small world may well be spared this or that, and one in hundreds of the large ones
- * has no disk that fails; many of them together aren't. */
-static const char *floor_missed(const struct totals *t, bool one)
+/* An empty world can't pass. One small world may well be spared this or that; many of them together aren't. */
+static const char *floor_missed(const struct totals *t)
 {
     static const struct {
         size_t at;
         const char *text;
-        bool of_many;
     } floors[] = {
-        {offsetof(struct totals, daemon_crashes), "no daemon was killed", false},
-        {offsetof(struct totals, power_cuts), "no power was cut", false},
-        {offsetof(struct totals, lost_writes), "no write was lost", true},
-        {offsetof(struct totals, failed_writes), "no write failed", true},
-        {offsetof(struct totals, partitions), "there was no partition", false},
-        {offsetof(struct totals, lost), "no datagram was lost", false},
-        {offsetof(struct totals, takeovers), "nothing was taken over", false},
-        {offsetof(struct totals, offers_refused), "no offer was refused", false},
-        {offsetof(struct totals, acknowledged), "nothing was acknowledged", false},
-        {offsetof(struct totals, starts), "nothing was started", false},
+        {offsetof(struct totals, daemon_crashes), "no daemon was killed"},
+        {offsetof(struct totals, power_cuts), "no power was cut"},
+        {offsetof(struct totals, lost_writes), "no write was lost"},
+        {offsetof(struct totals, failed_writes), "no write failed"},
+        {offsetof(struct totals, partitions), "there was no partition"},
+        {offsetof(struct totals, lost), "no datagram was lost"},
+        {offsetof(struct totals, takeovers), "nothing was taken over"},
+        {offsetof(struct totals, offers_refused), "no offer was refused"},
+        {offsetof(struct totals, acknowledged), "nothing was acknowledged"},
+        {offsetof(struct totals, starts), "nothing was started"},
     };
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++)
-        if (!(one && floors[i].of_many) && *(const uint64_t *)((const char *)t + floors[i].at) == 0)
+        if (*(const uint64_t *)((const char *)t + floors[i].at) == 0)
             return floors[i].text;
     return NULL;
 }
@@ -92,7 +90,7 @@ static bool seed_done(void *ctx, const struct outcome *r)
 {
     struct seeds *s = ctx;
     const struct scenario_config *cfg = &s->o->cfg;
-    const char *floor = r->failed || cfg->hosts < FLOOR_HOSTS ? NULL : floor_missed(&r->total, true);
+    const char *floor = r->failed || cfg->hosts < FLOOR_HOSTS ? NULL : floor_missed(&r->total);
     printf("seed=%llu nodes=%u apps=%u trace_hash=%016llx seconds=%.1f", (unsigned long long)r->seed, cfg->hosts,
            cfg->apps, (unsigned long long)r->trace_hash, r->seconds);
     print_totals(&r->total);
@@ -114,7 +112,7 @@ static int run_seeds(const struct options *o)
 {
     struct seeds s = {.o = o};
     pool_run(&o->cfg, o->count, o->jobs, false, seed_done, &s);
-    const char *floor = o->count >= FLOOR_SEEDS ? floor_missed(&s.sum, false) : NULL;
+    const char *floor = o->count >= FLOOR_SEEDS ? floor_missed(&s.sum) : NULL;
     if (floor)
         fprintf(stderr, "all these seeds together show nothing: %s\n", floor);
     for (uint64_t i = 0; o->count > 1 && i < s.failed && i < FAILURES_SHOWN; i++)

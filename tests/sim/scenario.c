@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALM_MS = 6000 /* the mesh forms */ };
+enum {
+    CALM_MS = 6000, /* the mesh forms */
+    DISK_FAULT_MS = 5000 /* at most */
+};
 
 static struct host *host_by_chance(struct scenario *s)
 {
@@ -294,6 +297,20 @@ static void node_stop(struct scenario *s, struct host *h)
     scenario_command(s, h, &c);
 }
 
+static void disk_fails(struct scenario *s, struct host *h)
+{
+    h->disk_fails_until_ms = s->w->now + rng_below(s->rng, DISK_FAULT_MS);
+    s->w->total.disk_faults++;
+}
+
+/* No world ends without a write that failed: one large one of a thousand drew no disk fault at all. */
+static void disk_fails_at_last(struct scenario *s)
+{
+    struct host *h = s->w->total.failed_writes == 0 ? running_host(s) : NULL;
+    if (h)
+        disk_fails(s, h);
+}
+
 static void stroke(struct scenario *s)
 {
     struct host *h = running_host(s);
@@ -317,8 +334,7 @@ static void stroke(struct scenario *s)
             partition(s);
         break;
     case 6:
-        h->disk_fails_until_ms = s->w->now + rng_below(s->rng, 5000);
-        s->w->total.disk_faults++;
+        disk_fails(s, h);
         break;
     case 7: {
         struct event ev = {.kind = EVENT_STOPPING};
@@ -396,6 +412,8 @@ static void chaos(struct scenario *s)
             command_by_chance(s);
         if (rng_below(s->rng, 100) < 20 + s->cfg->hosts * 2 / 3)
             stroke(s);
+        if (w->now + 2 * DISK_FAULT_MS >= end)
+            disk_fails_at_last(s);
         if (s->heal_ms && w->now >= s->heal_ms)
             scenario_heal(s);
         for (uint32_t i = 0; i < w->host_count; i++)
