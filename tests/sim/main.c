@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BUG_SEEDS = 200, FLOOR_HOSTS = 30, FLOOR_SEEDS = 20, FAILURES_SHOWN = 20 };
 
@@ -227,8 +228,17 @@ static bool parse(int argc, char **argv, struct options *o)
     return optind == argc && o->cfg.hosts >= 1 && o->cfg.hosts <= 1000 && o->cfg.apps <= 2000 && o->cfg.apps > 0;
 }
 
+/* A large world's nodes take gigabytes and are looked up all over: with huge pages a tenth less time goes by. The C
+ * library reads this before main. */
+static void ask_for_huge_pages(char **argv)
+{
+    if (!getenv("GLIBC_TUNABLES") && !setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1))
+        execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    ask_for_huge_pages(argv);
     struct options o = {
         .cfg = {.seed = 1, .hosts = 50, .apps = 200, .chaos_ms = 60000}, .count = 1, .jobs = 1};
     if (!parse(argc, argv, &o))

@@ -1,9 +1,10 @@
 #include "tests/sim/pool.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,60 +47,99 @@ struct outcome pool_one(const struct scenario_config *cfg, bool quiet)
     return o;
 }
 
-struct job {
-    pid_t pid; /* 0: free */
+/* A process that runs one seed after another; so its memory, once taken from the kernel, serves many worlds. */
+struct worker {
+    pid_t pid; /* 0: there is none */
+    int fd;    /* takes a seed, gives its outcome */
     uint64_t seed;
+    bool busy;
 };
 
-static void child(const struct scenario_config *cfg, uint64_t seed, bool quiet, struct outcome *out)
+/* In one piece, so that the words of two runs don't mix. */
+static struct outcome run_and_tell(const struct scenario_config *cfg, bool quiet)
 {
-    struct scenario_config mine = *cfg;
     char *text = NULL;
     size_t len = 0;
-    FILE *real = stderr;
-    mine.seed = seed;
-    if (!mine.verbose) /* in one piece, so that two runs' words don't mix */
-        stderr = open_memstream(&text, &len);
-    if (!stderr)
-        stderr = real;
-    *out = pool_one(&mine, quiet);
-    if (stderr != real) {
-        fclose(stderr);
-        for (size_t at = 0; at < len;) {
-            ssize_t n = write(STDERR_FILENO, text + at, len - at);
-            if (n <= 0)
-                break;
-            at += (size_t)n;
-        }
+    FILE *real = stderr, *kept = cfg->verbose ? NULL : open_memstream(&text, &len);
+    stderr = kept ? kept : real;
+    const struct outcome o = pool_one(cfg, quiet);
+    stderr = real;
+    if (!kept)
+        return o;
+    fclose(kept);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(STDERR_FILENO, text + at, len - at);
+        if (n <= 0)
+            break;
+        at += (size_t)n;
+    }
+    free(text);
+    return o;
+}
+
+static void work(const struct scenario_config *cfg, bool quiet, int fd)
+{
+    struct scenario_config mine = *cfg;
+    while (recv(fd, &mine.seed, sizeof mine.seed, 0) == sizeof mine.seed) {
+        const struct outcome o = run_and_tell(&mine, quiet);
+        if (send(fd, &o, sizeof o, MSG_NOSIGNAL) != sizeof o)
+            break;
     }
     _exit(0);
 }
 
-static void crashed(struct outcome *o, uint64_t seed, int status)
+static void worker_start(struct worker *w, const struct scenario_config *cfg, bool quiet)
 {
-    *o = (struct outcome){.seed = seed, .failed = true};
-    if (WIFSIGNALED(status))
-        snprintf(o->failure, sizeof o->failure, "the run was ended by signal %d", WTERMSIG(status));
-    else
-        snprintf(o->failure, sizeof o->failure, "the run ended with status %d", WEXITSTATUS(status));
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+    w->pid = fork();
+    CHECK(w->pid >= 0);
+    if (w->pid == 0) {
+        close(ends[0]);
+        work(cfg, quiet, ends[1]);
+    }
+    close(ends[1]);
+    w->fd = ends[0];
 }
 
-/* Waits for one to end; its place in jobs. */
-static uint32_t reap(struct job *jobs, uint32_t count, struct outcome *outcomes)
+/* Its status, as waitpid gives it. */
+static int worker_end(struct worker *w)
 {
-    for (;;) {
-        int status;
-        pid_t pid = waitpid(-1, &status, 0);
-        CHECK(pid > 0);
-        for (uint32_t i = 0; i < count; i++) {
-            if (jobs[i].pid != pid)
-                continue;
-            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                crashed(&outcomes[i], jobs[i].seed, status);
-            jobs[i].pid = 0;
-            return i;
-        }
-    }
+    int status = 0;
+    shutdown(w->fd, SHUT_RDWR); /* closing alone ends nothing: those started later hold it too */
+    close(w->fd);
+    CHECK(waitpid(w->pid, &status, 0) == w->pid);
+    *w = (struct worker){0};
+    return status;
+}
+
+static struct outcome crashed(uint64_t seed, int status)
+{
+    struct outcome o = {.seed = seed, .failed = true};
+    if (WIFSIGNALED(status))
+        snprintf(o.failure, sizeof o.failure, "the run was ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(o.failure, sizeof o.failure, "the run ended with status %d", WEXITSTATUS(status));
+    return o;
+}
+
+/* Waits for one to be done. */
+static struct outcome outcome_next(struct worker *workers, uint32_t count)
+{
+    struct pollfd polls[JOBS_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        polls[i] = (struct pollfd){.fd = workers[i].busy ? workers[i].fd : -1, .events = POLLIN};
+    CHECK(poll(polls, count, -1) > 0);
+    uint32_t at = 0;
+    while (!polls[at].revents)
+        at++;
+    struct worker *w = &workers[at];
+    struct outcome o;
+    w->busy = false;
+    if (recv(w->fd, &o, sizeof o, 0) == sizeof o)
+        return o;
+    uint64_t seed = w->seed; /* it died of this one; another process takes the next */
+    return crashed(seed, worker_end(w));
 }
 
 static void in_turn(const struct scenario_config *cfg, uint64_t count, bool quiet,
@@ -116,37 +156,34 @@ static void in_turn(const struct scenario_config *cfg, uint64_t count, bool quie
 void pool_run(const struct scenario_config *cfg, uint64_t count, uint32_t jobs_max, bool quiet,
               bool (*done)(void *ctx, const struct outcome *o), void *ctx)
 {
-    struct job jobs[JOBS_MAX] = {{0}};
-    uint32_t jobs_count = jobs_max < JOBS_MAX ? jobs_max : JOBS_MAX, running = 0;
+    struct worker workers[JOBS_MAX] = {{0}};
+    uint32_t jobs = jobs_max < JOBS_MAX ? jobs_max : JOBS_MAX, busy = 0;
     uint64_t next = 0;
-    if (jobs_count <= 1) {
+    if (jobs <= 1) {
         in_turn(cfg, count, quiet, done, ctx);
         return;
     }
-    size_t size = jobs_count * sizeof(struct outcome);
-    struct outcome *outcomes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(outcomes != MAP_FAILED);
     fflush(NULL);
-    bool going = true;
-    while (running > 0 || (going && next < count)) {
-        for (uint32_t i = 0; going && i < jobs_count && next < count; i++) {
-            if (jobs[i].pid)
+    for (bool going = true; going && (busy > 0 || next < count);) {
+        for (uint32_t i = 0; i < jobs && next < count; i++) {
+            struct worker *w = &workers[i];
+            if (w->busy)
                 continue;
-            jobs[i].seed = cfg->seed + next++;
-            jobs[i].pid = fork();
-            CHECK(jobs[i].pid >= 0);
-            if (jobs[i].pid == 0)
-                child(cfg, jobs[i].seed, quiet, &outcomes[i]);
-            running++;
+            if (!w->pid)
+                worker_start(w, cfg, quiet);
+            w->seed = cfg->seed + next++;
+            w->busy = send(w->fd, &w->seed, sizeof w->seed, MSG_NOSIGNAL) == sizeof w->seed;
+            CHECK(w->busy);
+            busy++;
         }
-        uint32_t i = reap(jobs, jobs_count, outcomes);
-        running--;
-        if (going && !done(ctx, &outcomes[i])) {
-            going = false;
-            for (uint32_t j = 0; j < jobs_count; j++)
-                if (jobs[j].pid)
-                    kill(jobs[j].pid, SIGKILL);
-        }
+        const struct outcome o = outcome_next(workers, jobs);
+        busy--;
+        going = done(ctx, &o);
     }
-    munmap(outcomes, size);
+    for (uint32_t i = 0; i < jobs; i++) {
+        if (workers[i].busy)
+            kill(workers[i].pid, SIGKILL);
+        if (workers[i].pid)
+            (void)worker_end(&workers[i]);
+    }
 }

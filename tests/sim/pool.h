@@ -1,4 +1,4 @@
-/* Runs of many seeds, a process each, so that all processors are used and a crash costs one seed. */
+/* Runs of many seeds, in as many processes as are asked for; a crash costs one seed. */
 #ifndef UNIMESH_TESTS_SIM_POOL_H
 #define UNIMESH_TESTS_SIM_POOL_H
 

@@ -17,6 +17,8 @@
 /* uthash with our hash of words; its memory is the C library's here. */
 #define HASH_FUNCTION(key, len, hashv) ((hashv) = mem_hash((key), (len)))
 #include <uthash.h>
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 4U
 
 enum { HOSTS_MAX = 1024, TRACE_LINES = 64, TRACE_LINE = 240 };
 
