@@ -2,6 +2,7 @@
 #include "ctl/appfile.h"
 
 #include "ctl/text.h"
+#include "store/model/args.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,7 @@ struct raw {
     char *restart; /* one of these two */
     struct raw_restart *restart_map;
     char *affinity;
-    char unused; /* of `require`, whose keys are the user's: read off the tree */
+    char unused; /* of `require` and `nets`, whose keys are the user's: read off the tree */
 };
 
 enum { OPTIONAL = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL };
@@ -58,7 +59,7 @@ static const cyaml_schema_field_t restart_fields[] = {
     CYAML_FIELD_END,
 };
 
-enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 9 };
+enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 10 };
 
 static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_STRING_PTR("app", CYAML_FLAG_POINTER, struct raw, app, 0, CYAML_UNLIMITED),
@@ -68,6 +69,7 @@ static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_SEQUENCE("args", OPTIONAL, struct raw, args, &text_schema, 0, ARGS_MAX),
     CYAML_FIELD_STRING_PTR("restart", OPTIONAL, struct raw, restart, 0, CYAML_UNLIMITED),
     CYAML_FIELD_IGNORE("require", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("nets", CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_STRING_PTR("affinity", OPTIONAL, struct raw, affinity, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END,
 };
@@ -211,6 +213,9 @@ static enum err args_read(struct reading *r)
         text_clean(clean, sizeof clean, arg);
         if (strcmp(clean, arg) != 0)
             return FAIL(r, line, "args: \"%.64s\" holds a control character", clean);
+        char text[256];
+        if (arg_check(arg, text, sizeof text))
+            return FAIL(r, line, "%s", text);
         r->a->args[i] = strdup(arg);
         if (!r->a->args[i])
             return FAIL(r, 0, "out of memory");
@@ -257,6 +262,22 @@ static enum err require_read(struct reading *r)
     return ERR_OK;
 }
 
+static enum err nets_read(struct reading *r)
+{
+    struct spec_body *s = &r->a->spec;
+    const struct yaml_node *map = yaml_find(yaml_doc_root(r->a->doc), "nets");
+    char text[256];
+    if (map && map->kind != YAML_TREE_MAPPING)
+        return FAIL(r, map->line, "nets: is no mapping; write nets: {DEVICE: NETWORK}");
+    for (const struct yaml_node *n = map ? map->child : NULL; n; n = n->next) {
+        if (n->kind != YAML_TREE_SCALAR)
+            return FAIL(r, n->line, "nets.%.64s: is to be one network's name", n->key);
+        if (nets_add(s, n->key, n->value, text, sizeof text))
+            return FAIL(r, n->line, "%s", text);
+    }
+    return ERR_OK;
+}
+
 static enum err affinity_read(struct reading *r)
 {
     const char *v = r->raw->affinity;
@@ -295,7 +316,7 @@ static enum err document_read(struct appfile *a, const char *name, struct yaml_e
                         .error = error};
     static enum err (*const parts[])(struct reading *) = {app_read,     images_read,  replicas_read,
                                                           memory_read,  args_read,    restart_read,
-                                                          require_read, affinity_read};
+                                                          require_read, nets_read,    affinity_read};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !err; i++)
         err = parts[i](&r);
     yaml_unload(&schema, raw);

@@ -7,6 +7,7 @@
  *     args: [--hello=world]
  *     restart: on-failure         # always (default), on-failure, never; or {when: on-failure, codes: [1, 2]}
  *     require: {zone: attic}
+ *     nets: {service: public}     # the manifest's net devices, and the network of each
  *     affinity: front             # apps of one affinity go to the same hosts
  *
  * Image paths are relative to the file's folder. The images themselves are not looked at here. */

@@ -30,6 +30,7 @@ struct cli {
     bool memory_given;
     const char *restart;
     struct labels require;
+    struct spec_body nets; /* its nets alone */
     const char *affinity;
     uint32_t args_count;
     const char *args[ARGS_MAX];

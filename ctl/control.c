@@ -145,6 +145,9 @@ static void member_encode(const struct control_member *m, struct pack *k)
     pack_clean(k, m->arch);
     labels_encode(&m->labels, k);
     pack_clean(k, m->version);
+    pack_array(k, m->network_count);
+    for (uint32_t i = 0; i < m->network_count; i++)
+        pack_clean(k, m->networks[i]);
 }
 
 static void member_decode(struct cursor *c, struct control_member *m)
@@ -166,6 +169,9 @@ static void member_decode(struct cursor *c, struct control_member *m)
     cursor_text(c, m->arch, sizeof m->arch);
     labels_decode(c, &m->labels);
     cursor_text(c, m->version, sizeof m->version);
+    m->network_count = cursor_array(c, NETWORKS_MAX);
+    for (uint32_t i = 0; i < m->network_count && !c->err; i++)
+        cursor_text(c, m->networks[i], sizeof m->networks[i]);
 }
 
 static void app_encode(const struct control_app *a, struct pack *k)

@@ -139,6 +139,8 @@ struct control_member {
     char arch[16];
     struct labels labels;
     char version[CONTROL_VERSION_SIZE]; /* "": not known */
+    uint32_t network_count;
+    char networks[NETWORKS_MAX][NAME_SIZE];
 };
 
 struct control_app {

@@ -4,7 +4,8 @@
 #include "ctl/appfile.h"
 #include "ctl/show.h"
 #include "ctl/text.h"
-#include "store/model/solo5.h"
+#include "store/model/args.h"
+#include "store/model/devices.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,9 +116,9 @@ static enum cli_status image_read(struct image_file *f)
 }
 
 /* What the node looks at again. */
-static enum cli_status image_inspect(struct image_file *f, enum target given_for)
+static enum cli_status image_inspect(struct image_file *f, enum target given_for, struct spec_body *spec)
 {
-    char text[256];
+    char text[512];
     struct utsname us;
     if (solo5_inspect(f->bytes, f->len, &f->says, text, sizeof text))
         return cli_fail(CLI_FAILED, "%s: %s", f->path, text);
@@ -127,14 +128,8 @@ static enum cli_status image_inspect(struct image_file *f, enum target given_for
     if (uname(&us) == 0 && strcmp(us.machine, f->says.arch) != 0)
         return cli_fail(CLI_FAILED, "%s: it is built for %s, and this host is %s; build it for %s",
                         f->path, f->says.arch, us.machine, us.machine);
-    if (f->says.device_count > 0)
-        return cli_fail(CLI_FAILED,
-                        "%s: its manifest asks for %u device%s (the first is %s \"%s\"), and none "
-                        "is given; a guest gets no "
-                        "devices yet",
-                        f->path, f->says.device_count, f->says.device_count == 1 ? "" : "s",
-                        f->says.devices[0].type == SOLO5_NET ? "net" : "block",
-                        f->says.devices[0].name);
+    if (devices_fit(spec, &f->says, NULL, text, sizeof text))
+        return cli_fail(CLI_FAILED, "%s: %s", f->path, text);
     image_name(f->bytes, f->len, &f->name);
     return CLI_OK;
 }
@@ -162,7 +157,7 @@ static enum cli_status images_look(struct deploy *d)
         f->path = d->app.images[i].path;
         enum cli_status status = image_read(f);
         if (!status)
-            status = image_inspect(f, d->app.images[i].target);
+            status = image_inspect(f, d->app.images[i].target, &d->app.spec);
         if (!status)
             status = image_refer(d, f);
         if (status)
@@ -262,6 +257,9 @@ static enum cli_status args_override(struct deploy *d)
         free(a->args[i]);
     a->args_count = 0;
     for (uint32_t i = 0; i < d->cli->args_count; i++) {
+        char text[256];
+        if (arg_check(d->cli->args[i], text, sizeof text))
+            return cli_fail(CLI_FAILED, "%s", text);
         a->args[i] = strdup(d->cli->args[i]);
         if (!a->args[i])
             return cli_fail(CLI_FAILED, "out of memory");
@@ -289,6 +287,10 @@ static enum cli_status override(struct deploy *d)
         snprintf(s->affinity, sizeof s->affinity, "%s", cli->affinity);
     if (cli->require.count)
         s->require = cli->require;
+    if (cli->nets.net_count) {
+        s->net_count = cli->nets.net_count;
+        memcpy(s->nets, cli->nets.nets, sizeof s->nets);
+    }
     return args_override(d);
 }
 

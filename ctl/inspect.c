@@ -62,6 +62,14 @@ static json_t *images_json(const struct spec_body *s)
     return a;
 }
 
+static json_t *nets_json(const struct spec_body *s)
+{
+    json_t *o = json_object();
+    for (uint32_t i = 0; i < s->net_count; i++)
+        json_put(o, s->nets[i].device, json_string(s->nets[i].network));
+    return o;
+}
+
 static json_t *spec_json(const struct spec_body *s)
 {
     json_t *o = json_object(), *codes = json_array();
@@ -74,6 +82,7 @@ static json_t *spec_json(const struct spec_body *s)
     json_put(o, "restart", json_string(restart_text(s->restart)));
     json_put(o, "codes", codes);
     json_put(o, "require", json_labels(&s->require));
+    json_put(o, "nets", nets_json(s));
     json_put(o, "affinity", json_text(s->affinity));
     json_put(o, "policy", json_string(s->policy == POLICY_AVAILABLE ? "available" : "quorum"));
     return o;
@@ -116,6 +125,8 @@ static void print_spec(const struct spec_body *s)
     printf("\n");
     for (uint32_t n = 0; n < s->require.count; n++)
         printf("require   %s=%s\n", s->require.v[n].key, s->require.v[n].value);
+    for (uint32_t n = 0; n < s->net_count; n++)
+        printf("net       %s on %s\n", s->nets[n].device, s->nets[n].network);
     if (s->affinity[0])
         printf("affinity  %s\n", s->affinity);
     while (spec_arg_next(&rest, &arg))

@@ -29,6 +29,7 @@ enum option_id {
     OPT_ARG,
     OPT_RESTART,
     OPT_REQUIRE,
+    OPT_NET,
     OPT_AFFINITY,
     OPT_ACK,
     OPT_WAIT,
@@ -72,6 +73,7 @@ static const struct option_row {
     {"restart", "always|on-failure|never", "when a guest has ended (always)", OPT_RESTART, SET_APP},
     {"require", "LABEL=VALUE", "run only on hosts with that label; again for each", OPT_REQUIRE,
      SET_APP},
+    {"net", "DEVICE=NETWORK", "the network of one of its devices; again for each", OPT_NET, SET_APP},
     {"affinity", "NAME", "apps of one affinity go to the same hosts", OPT_AFFINITY, SET_APP},
     {"ack", "N", "answer when N nodes have it on disk (3, or all of fewer)", OPT_ACK, SET_ACK},
     {"wait", NULL, "wait until every slot runs (the default)", OPT_WAIT, SET_WAIT},
@@ -305,6 +307,18 @@ static enum cli_status require_option(struct cli *cli, const char *value)
     return err ? bad_value("require", value, labels_error(err)) : CLI_OK;
 }
 
+static enum cli_status net_option(struct cli *cli, const char *value)
+{
+    char device[DEVICE_SIZE], text[256];
+    const char *is = strchr(value, '=');
+    if (!is || (size_t)(is - value) >= sizeof device)
+        return bad_value("net", value, "is not DEVICE=NETWORK");
+    memcpy(device, value, (size_t)(is - value));
+    device[is - value] = '\0';
+    enum err err = nets_add(&cli->nets, device, is + 1, text, sizeof text);
+    return err ? bad_value("net", value, text) : CLI_OK;
+}
+
 static enum cli_status timeout_option(struct cli *cli, const char *value)
 {
     uint32_t seconds = 0;
@@ -356,6 +370,8 @@ static enum cli_status take_option(struct cli *cli, int id, const char *value)
         break;
     case OPT_REQUIRE:
         return require_option(cli, value);
+    case OPT_NET:
+        return net_option(cli, value);
     case OPT_AFFINITY:
         if (!name_valid(value))
             return bad_value("affinity", value, "is no name");

@@ -114,6 +114,14 @@ static json_t *json_time(uint64_t wall_ms)
 
 /* ---- Members ------------------------------------------------------------------------------- */
 
+static json_t *networks_json(const struct control_member *m)
+{
+    json_t *a = json_array();
+    for (uint32_t i = 0; i < m->network_count; i++)
+        json_array_append_new(a, json_string(m->networks[i]));
+    return a;
+}
+
 struct listing {
     struct cli *cli;
     json_t *array;
@@ -175,6 +183,7 @@ static json_t *member_json(const struct control_member *m)
     json_put(o, "read_only", json_boolean(m->node_flags & NODE_READ_ONLY));
     json_put(o, "version", json_text(m->version));
     json_put(o, "labels", json_labels(&m->labels));
+    json_put(o, "networks", networks_json(m));
     json_put(o, "arch", json_text(m->arch));
     json_put(o, "cpus", json_u64(m->cpus));
     json_put(o, "boot", json_u64(m->boot));
@@ -194,7 +203,7 @@ static const struct column MEMBER_COLUMNS[] = {
     {"NAME", false, false},    {"ID", false, false},      {"STATE", false, false},
     {"ADDRESS", false, false}, {"TARGETS", false, false}, {"MEMORY", true, false},
     {"CPUS", true, true},      {"ARCH", false, true},     {"LABELS", false, true},
-    {"BOOT", true, true},      {"NOTES", false, false},   {NULL, false, false}};
+    {"NETWORKS", false, true}, {"BOOT", true, true},      {"NOTES", false, false},   {NULL, false, false}};
 
 static void member_notes(const struct control_member *m, char *out, size_t size)
 {
@@ -230,6 +239,11 @@ static void member_line(struct listing *l, const struct control_member *m)
     for (uint32_t i = 0; i < m->labels.count; i++)
         at += (size_t)snprintf(labels + at, sizeof labels - at, "%s%s=%s", i ? "," : "",
                                m->labels.v[i].key, m->labels.v[i].value);
+    table_cell(t, labels);
+    labels[0] = '\0';
+    at = 0;
+    for (uint32_t i = 0; i < m->network_count; i++)
+        at += (size_t)snprintf(labels + at, sizeof labels - at, "%s%s", i ? "," : "", m->networks[i]);
     table_cell(t, labels);
     table_number(t, m->boot);
     member_notes(m, text, sizeof text);

@@ -90,6 +90,24 @@ enum err labels_add(struct labels *l, const char *key, const char *value)
     return ERR_OK;
 }
 
+enum err nets_add(struct spec_body *s, const char *device, const char *network, char *text, size_t size)
+{
+    if (s->net_count == NETS_MAX) {
+        snprintf(text, size, "nets: more than %d are given", NETS_MAX);
+        return ERR_FULL;
+    }
+    struct net_ref *n = &s->nets[s->net_count];
+    if (strlen(device) >= sizeof n->device || strlen(network) >= sizeof n->network) {
+        snprintf(text, size, "nets.%.64s: the name of a device has up to %d bytes, that of a network up to %d", device,
+                 DEVICE_SIZE - 1, NAME_MAX_LEN);
+        return ERR_INVALID;
+    }
+    snprintf(n->device, sizeof n->device, "%s", device);
+    snprintf(n->network, sizeof n->network, "%s", network);
+    s->net_count++;
+    return nets_check(s->nets, s->net_count, text, size);
+}
+
 const char *labels_error(enum err err)
 {
     return err == ERR_EXISTS ? "is there twice"

@@ -20,6 +20,8 @@ enum err number_parse(const char *text, uint64_t max, uint64_t *out) MUST_USE;
 /* Put key=value where the order wants it. ERR_INVALID: empty, or too long for LABEL_SIZE, or no text; ERR_EXISTS: the
  * key is there; ERR_FULL: LABELS_MAX. */
 enum err labels_add(struct labels *l, const char *key, const char *value) MUST_USE;
+/* One net more. ERR_FULL, ERR_INVALID: `text` says what is wrong, and begins with "nets". */
+enum err nets_add(struct spec_body *s, const char *device, const char *network, char *text, size_t size) MUST_USE;
 /* What an err of labels_add, about this key, is in words. */
 const char *labels_error(enum err err);
 

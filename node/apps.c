@@ -1,6 +1,7 @@
 /* Apps and their slots, as the records say: derived, never authoritative. A record marks its app dirty;
  * apps_refresh works the slots out again, before anything looks at them. */
 #include "node/engine_internal.h"
+#include "store/model/args.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -570,4 +571,17 @@ void engine_each_unit(struct engine *e, const struct uid *app, unit_view_fn *vis
     for (struct app *a = e->apps; a; a = a->hh.next)
         if (a->has_spec && !a->deleted)
             units_of(e, a, visit, ctx);
+}
+
+/* The decoder bounds what they may become. */
+struct slice app_args(struct engine *e, const struct app *a, const struct spec_body *spec, uint16_t slot)
+{
+    const struct arg_values values = {.slot = slot, .node = e->self.name, .app = a->name};
+    struct slice rest = spec->args, arg;
+    struct pack k;
+    effects_pack(e->fx, &k, ARGS_BYTES_MAX + 4 * ARGS_MAX);
+    while (spec_arg_next(&rest, &arg))
+        arg_expand(arg, &values, &k);
+    CHECK(!k.err);
+    return effects_packed(e->fx, &k);
 }

@@ -1,5 +1,5 @@
 /* Planted bugs. The simulator switches them on, one at a time, to show that its checks would find them
- * (tests/sim/README.md). The daemon never sets one: engine_config_default() has none. */
+ * (tests/README.md). The daemon never sets one: engine_config_default() has none. */
 #ifndef UNIMESH_NODE_BUGS_H
 #define UNIMESH_NODE_BUGS_H
 
@@ -17,7 +17,8 @@
     X(IGNORE_DELETED, 10, "a deleted app's guests go on")                                          \
     X(MOVE_ON_JOIN, 11, "a better ranked host that joins is given the slot")                       \
     X(FORGET_BEFORE_DISK, 12, "an exit record is dropped before the end is on disk")               \
-    X(ACCEPT_STALE_OFFER, 13, "a host takes an offer at an epoch that it knows to be taken")
+    X(ACCEPT_STALE_OFFER, 13, "a host takes an offer at an epoch that it knows to be taken")       \
+    X(KEEP_LOST_NETWORK, 14, "what needs a network stays where that went")
 
 enum bug {
 #define X(name, bit, text) BUG_##name = 1u << (bit),

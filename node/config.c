@@ -251,6 +251,18 @@ static enum err set_tender(const struct said *s)
     return pair_set(s, tender_set);
 }
 
+static enum err network_set(const struct said *s, const char *name, const char *bridge)
+{
+    char why[256];
+    enum err err = networks_add(&s->c->networks, name, bridge, why, sizeof why);
+    return err ? refuse(s, err, "%s", why) : ERR_OK;
+}
+
+static enum err set_network(const struct said *s)
+{
+    return pair_set(s, network_set);
+}
+
 static const struct {
     const char *key;
     enum err (*set)(const struct said *s);
@@ -271,6 +283,7 @@ static const struct {
     {"log-level", set_log_level},
     {"label", set_label},
     {"tender", set_tender},
+    {"network", set_network},
 };
 
 enum err config_set(struct config *c, const char *key, const char *value, char *why,
@@ -284,6 +297,8 @@ enum err config_set(struct config *c, const char *key, const char *value, char *
         return label_set(&s, key + 7, value);
     if (strncmp(key, "tenders.", 8) == 0)
         return tender_set(&s, key + 8, value);
+    if (strncmp(key, "networks.", 9) == 0)
+        return network_set(&s, key + 9, value);
     return refuse(&s, ERR_NOT_FOUND, "there is no such key");
 }
 
@@ -321,7 +336,7 @@ static const cyaml_schema_field_t tender_fields[] = {
 
 #define TEXT_FIELD(key, n)                                                                         \
     CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct raw, text[n], 0, CYAML_UNLIMITED)
-enum { FIELD_JOIN = TEXTS, FIELD_COUNT = TEXTS + 4 };
+enum { FIELD_JOIN = TEXTS, FIELD_COUNT = TEXTS + 5 };
 
 static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     TEXT_FIELD("name", 0),
@@ -340,6 +355,7 @@ static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     CYAML_FIELD_SEQUENCE("join", OPTIONAL, struct raw, join, &text_schema, 0, CONFIG_JOIN_MAX),
     CYAML_FIELD_MAPPING_PTR("tenders", OPTIONAL, struct raw, tenders, tender_fields),
     CYAML_FIELD_IGNORE("labels", CYAML_FLAG_OPTIONAL), /* its keys are the user's */
+    CYAML_FIELD_IGNORE("networks", CYAML_FLAG_OPTIONAL), /* likewise */
     CYAML_FIELD_END,
 };
 
@@ -404,6 +420,31 @@ static enum err say_labels(const struct reading *r)
     return ERR_OK;
 }
 
+static enum err say_networks(const struct reading *r)
+{
+    const struct yaml_node *map = yaml_find(yaml_doc_root(r->doc), "networks");
+    if (map && map->kind != YAML_TREE_MAPPING)
+        return yaml_fail(r->doc, map->line, r->error, ERR_INVALID,
+                         "networks: is no mapping; write networks: {NETWORK: BRIDGE}");
+    for (const struct yaml_node *n = map ? map->child : NULL; n; n = n->next) {
+        char key[128];
+        const struct yaml_node *bridge = n->kind == YAML_TREE_MAPPING ? yaml_find(n, "bridge") : n;
+        for (const struct yaml_node *k = n->kind == YAML_TREE_MAPPING ? n->child : NULL; k; k = k->next)
+            if (k != bridge)
+                return yaml_fail(r->doc, k->line, r->error, ERR_INVALID,
+                                 "networks.%.64s.%.64s: there is no such key; a network has a bridge", n->key,
+                                 k->key);
+        if (!bridge || bridge->kind != YAML_TREE_SCALAR)
+            return yaml_fail(r->doc, n->line, r->error, ERR_INVALID,
+                             "networks.%.64s: write networks: {%.64s: {bridge: BRIDGE}}", n->key, n->key);
+        snprintf(key, sizeof key, "networks.%.100s", n->key);
+        enum err err = say(r, bridge, key, bridge->value);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
 static enum err say_all(const struct reading *r)
 {
     enum err err = ERR_OK;
@@ -416,7 +457,9 @@ static enum err say_all(const struct reading *r)
         err = say_list(r, "join", r->raw->join, r->raw->join_count);
     if (!err)
         err = say_tenders(r);
-    return err ? err : say_labels(r);
+    if (!err)
+        err = say_labels(r);
+    return err ? err : say_networks(r);
 }
 
 static enum err document_read(struct config *c, const struct yaml_doc *doc,

@@ -16,12 +16,14 @@
  *     log-format: logfmt              # or json
  *     log-level: info                 # debug, info, warn, error
  *     tenders: {hvt: /usr/bin/solo5-hvt, spt: /usr/bin/solo5-spt, virtio: /usr/bin/qemu-system-x86_64}
- *     programs: /usr/lib/unimesh      # where mesh-priv and mesh-shim are */
+ *     programs: /usr/lib/unimesh      # where mesh-priv and mesh-shim are
+ *     networks: {public: {bridge: br0}} # that guests can be wired to; {public: br0} is short for it */
 #ifndef UNIMESH_NODE_CONFIG_H
 #define UNIMESH_NODE_CONFIG_H
 
 #include "ctl/yaml_doc.h"
 #include "node/effects.h"
+#include "node/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
 #include "store/model/bodies.h"
@@ -56,10 +58,12 @@ struct config { /* zeros: nothing was said */
     enum config_log_format log_format;
     enum log_level log_level;
     char tender[TARGET_COUNT][CONFIG_PATH_SIZE];
+    struct networks networks;
 };
 
-/* Say one thing: `key` as in the file ("join", "labels.zone", "tenders.hvt"), `value` as text; "label" takes
- * "zone=attic", "tender" takes "hvt=PATH". Joins add up; of all else, also of one label, the last word holds.
+/* Say one thing: `key` as in the file ("join", "labels.zone", "tenders.hvt", "networks.public"), `value` as text;
+ * "label" takes "zone=attic", "tender" takes "hvt=PATH", "network" takes "public=br0". Joins add up; of all else, also
+ * of one label, the last word holds.
  * ERR_NOT_FOUND: there is no such key. `why` begins with the key. */
 enum err config_set(struct config *c, const char *key, const char *value, char *why, size_t why_size) MUST_USE;
 

@@ -41,6 +41,8 @@ struct effect_start {
     uint32_t memory_mib;
     uint32_t args_count;
     struct slice args;       /* read with spec_arg_next */
+    uint32_t net_count;
+    const struct net_ref *nets;
     uint64_t boottime_ms;    /* its first deadline; 0: none */
     const char *app;         /* the app's name, for logs */
 };

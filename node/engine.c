@@ -141,7 +141,7 @@ static void dispatch(struct engine *e, const struct event *ev)
         units_on_image(e, ev);
         break;
     case EVENT_HOST:
-        self_on_host(e, &ev->host);
+        self_on_host(e, ev->host);
         break;
     case EVENT_JOIN:
         sync_on_join(e, &ev->address);

@@ -190,6 +190,7 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint32_t failures;          /* in a row: the backoff's exponent */
     uint64_t run_started_ms;
     uint64_t backoff_until_ms;
+    uint32_t host_seen;         /* host_changes when it was seen to have its networks here */
     bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
     struct unit_body body;      /* as last published */
     node_id offer_from;         /* who offered it, and so may have the image */
@@ -335,6 +336,7 @@ struct engine {
     uint64_t self_published_ms;
     uint64_t self_next_ms;   /* publish then */
     struct host_facts host;
+    uint32_t host_changes;      /* how often they were others than before */
     bool host_known;         /* the trial boots have ended */
     uint64_t room_seq;
     enum stop_phase stopping;
@@ -490,6 +492,8 @@ uint64_t owner_bit(node_id owner); /* one of 64 */
 void apps_on_liveness(struct engine *e, node_id member); /* it lives, or doesn't any more; 0: any may */
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
+/* The arguments of one of its units, filled in, in the effects' buffer. */
+struct slice app_args(struct engine *e, const struct app *a, const struct spec_body *spec, uint16_t slot);
 /* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. It takes no memory, and nobody
  * starts it elsewhere, whatever becomes of its host. */
 bool slot_at_rest(const struct app *a, const struct slot_claim *c);

@@ -43,6 +43,9 @@ struct unit_end {
 struct host_facts {
     uint32_t targets;               /* bit 1 << enum target */
     uint8_t target_abi[TARGET_COUNT];
+    uint32_t networks_known; /* 0: that there are none says nothing of what runs */
+    uint32_t network_count;
+    char networks[NETWORKS_MAX][NAME_SIZE]; /* that guests can be wired to here, ascending */
 };
 
 enum command_kind {
@@ -92,7 +95,7 @@ struct event {
     struct unit_end end;
     struct hash image;
     uint64_t size_bytes; /* EVENT_IMAGE */
-    struct host_facts host;
+    const struct host_facts *host; /* EVENT_HOST */
     struct command command;
 };
 

@@ -120,7 +120,10 @@ void self_on_host(struct engine *e, const struct host_facts *h)
     if (memcmp(&e->host, h, sizeof *h) == 0)
         return;
     e->host = *h;
+    e->host_changes++;
     e->self.targets = h->targets;
+    e->self.network_count = h->network_count;
+    memcpy(e->self.networks, h->networks, sizeof e->self.networks);
     memcpy(e->self.target_abi, h->target_abi, sizeof e->self.target_abi);
     e->room_seq++;
     self_changed_now(e);

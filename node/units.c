@@ -255,8 +255,10 @@ static uint64_t guest_deadline(const struct engine *e)
 static void unit_start(struct engine *e, struct unit *u, const struct app *a,
                        const struct spec_body *spec, const struct image_ref *ref)
 {
-    struct slice args = effects_copy(e->fx, spec->args.p, spec->args.len);
+    struct slice args = app_args(e, a, spec, u->key.slot);
     const char *name = (const char *)effects_copy(e->fx, a->name, sizeof a->name).p;
+    struct net_ref *nets = effects_bytes(e->fx, spec->net_count * sizeof *nets);
+    memcpy(nets, spec->nets, spec->net_count * sizeof *nets);
     struct effect *f = effects_add(e->fx, EFFECT_UNIT_START);
     f->unit = run_id(u);
     f->start = (struct effect_start){
@@ -265,6 +267,8 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
         .memory_mib = spec->memory_mib,
         .args_count = spec->args_count,
         .args = args,
+        .net_count = spec->net_count,
+        .nets = nets,
         .boottime_ms = guest_deadline(e),
         .app = name,
     };
@@ -380,6 +384,22 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
     unit_start(e, u, a, &spec, ref);
 }
 
+/* A bridge went, and the guest's wires with it. It ends, as one that is started again is wired again, here or
+ * elsewhere: run_none sees where. */
+static bool nets_lost(struct engine *e, struct unit *u, const struct app *a)
+{
+    struct spec_body spec;
+    enum target target;
+    char why[REASON_SIZE];
+    bool seen = u->host_seen == e->host_changes || !e->host.networks_known || bug(e, BUG_KEEP_LOST_NETWORK);
+    if (seen || app_spec(e, a, &spec))
+        return false;
+    if (spec.net_count > 0 && placement_fits(&spec, &e->self, &target, why, sizeof why))
+        return true;
+    u->host_seen = e->host_changes;
+    return false;
+}
+
 /* It runs and should. Is it what should run? First all that the new one needs, then the old one ends. */
 static void run_up(struct engine *e, struct unit *u, const struct app *a)
 {
@@ -395,6 +415,10 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
         }
         if (have_image(e, u, image_for(&spec, target)))
             unit_stop(e, u);
+        return;
+    }
+    if (e->ready && nets_lost(e, u, a)) {
+        unit_stop(e, u);
         return;
     }
     if (u->body.state == UNIT_RUNNING && u->failures > 0 &&

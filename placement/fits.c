@@ -8,9 +8,13 @@
 static const uint32_t tender_mib[TARGET_COUNT] = {
     [TARGET_HVT] = 4, [TARGET_SPT] = 2, [TARGET_VIRTIO] = 32};
 
+/* For its nets solo5-hvt maps so much more. */
+enum { HVT_NET_MIB = 2 };
+
 uint32_t placement_reserve_mib(const struct spec_body *spec, enum target target)
 {
-    return spec->memory_mib + ((unsigned)target < TARGET_COUNT ? tender_mib[target] : 0);
+    uint32_t nets = target == TARGET_HVT ? HVT_NET_MIB * spec->net_count : 0;
+    return spec->memory_mib + nets + ((unsigned)target < TARGET_COUNT ? tender_mib[target] : 0);
 }
 
 static const char *label_value(const struct labels *l, const char *key)
@@ -36,11 +40,28 @@ static enum err labels_fit(const struct spec_body *spec, const struct node_body 
     return ERR_OK;
 }
 
+static enum err networks_fit(const struct spec_body *spec, const struct node_body *node, char *why, size_t why_size)
+{
+    for (uint32_t i = 0; i < spec->net_count; i++) {
+        uint32_t j = 0;
+        while (j < node->network_count && strcmp(node->networks[j], spec->nets[i].network) != 0)
+            j++;
+        if (j < node->network_count)
+            continue;
+        snprintf(why, why_size, "its device %.20s needs the network %.40s", spec->nets[i].device,
+                 spec->nets[i].network);
+        return ERR_NOT_FOUND;
+    }
+    return ERR_OK;
+}
+
 enum err placement_fits(const struct spec_body *spec, const struct node_body *node,
                         enum target *target, char *why, size_t why_size)
 {
     static const enum target preferred[] = {TARGET_SPT, TARGET_HVT, TARGET_VIRTIO};
     enum err err = labels_fit(spec, node, why, why_size);
+    if (!err)
+        err = networks_fit(spec, node, why, why_size);
     if (err)
         return err;
     char has[32] = "";

@@ -3,7 +3,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 ROOT=$PWD
 
-PACKAGES="autoconf automake gcc make pkg-config libc6-dev libsodium-dev libuv1-dev libmsgpack-dev liblmdb-dev
+PACKAGES="autoconf automake gcc make pkg-config libc6-dev libsodium-dev libnftables-dev libuv1-dev libmsgpack-dev liblmdb-dev
 libcmocka-dev libcyaml-dev libyaml-dev libjansson-dev uthash-dev libsmartcols-dev qemu-system-x86 iproute2 jq"
 PACKAGES_CHECKS="clang clang-tidy llvm libclang-rt-14-dev gcovr nftables xz-utils"
 

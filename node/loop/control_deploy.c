@@ -4,7 +4,8 @@
 #define _GNU_SOURCE
 #include "node/loop/control_internal.h"
 
-#include "store/model/solo5.h"
+#include "store/model/args.h"
+#include "store/model/devices.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -109,7 +110,8 @@ struct deploy {
     char *args_text;
     struct images *images;
     enum err err; /* what the look at the images found */
-    char text[400];
+    char text[700];
+    struct network_names networks;
     uint8_t spec_bytes[];
 };
 
@@ -161,7 +163,7 @@ static void look_at_bytes(struct deploy *d, struct image_ref *ref, const void *b
 {
     struct solo5_image image;
     struct utsname us;
-    char text[256], name[HASH_TEXT];
+    char text[600], name[HASH_TEXT];
     hash_text(&ref->image, name);
     enum err err = solo5_inspect(bytes, len, &image, text, sizeof text);
     if (err)
@@ -173,13 +175,8 @@ static void look_at_bytes(struct deploy *d, struct image_ref *ref, const void *b
         wrong(d, ERR_UNSUPPORTED,
               "image %.16s: it is built for %s, and this mesh's hosts are %s; build it for %s",
               name, image.arch, us.machine, us.machine);
-    else if (image.device_count > 0)
-        wrong(d, ERR_UNSUPPORTED,
-              "image %.16s: its manifest asks for %u device%s (the first is %s \"%s\"), and none "
-              "is given; a guest "
-              "gets no devices yet",
-              name, image.device_count, image.device_count == 1 ? "" : "s",
-              image.devices[0].type == SOLO5_NET ? "net" : "block", image.devices[0].name);
+    else if ((err = devices_fit(&d->spec, &image, &d->networks, text, sizeof text)))
+        wrong(d, err, "image %.16s: %s", name, text);
     else
         ref->size_bytes = len;
 }
@@ -272,6 +269,22 @@ static void deploy_looked(struct conn *c, void *task)
     deploy_free(d);
 }
 
+/* Of all members: which of them are up is not for whoever writes an app to know. */
+static void networks_known(struct conn *c, struct network_names *out)
+{
+    struct engine *e = node_engine(c->control->node);
+    const struct swim *s = engine_members(e);
+    size_t i = 0;
+    node_id node = engine_self(e);
+    for (const struct member *m; node; node = (m = swim_next(s, &i)) ? m->node : 0) {
+        struct node_body b;
+        if (engine_node(e, node, &b) || b.flags & NODE_LEFT)
+            continue;
+        for (uint32_t j = 0; j < b.network_count; j++)
+            network_names_add(out, b.networks[j]);
+    }
+}
+
 static void deploy_begin(struct conn *c, struct deploy *d)
 {
     enum err err = spec_body_decode(d->ask.spec, &d->spec);
@@ -292,7 +305,16 @@ static void deploy_begin(struct conn *c, struct deploy *d)
         conn_end(c, ERR_NOMEM, "the node is out of memory");
         return;
     }
+    for (uint32_t i = 0; i < d->spec.args_count; i++) {
+        char text[256];
+        if (!arg_check(d->args[i], text, sizeof text))
+            continue;
+        deploy_free(d);
+        conn_end(c, ERR_INVALID, "%s", text);
+        return;
+    }
     d->images = node_images(c->control->node);
+    networks_known(c, &d->networks);
     conn_begin(c, &deploy_ops, d);
     if (d->ask.dry_run) /* its images were not uploaded for that */
         dry_run(c, d);

@@ -52,6 +52,8 @@ static void member_send(struct conn *c, node_id node, enum member_state state,
     r->away_until_ms = b.away_until_ms;
     r->cpus = b.cpus;
     r->labels = b.labels;
+    r->network_count = b.network_count;
+    memcpy(r->networks, b.networks, sizeof r->networks);
     conn_send(c, &m);
 }
 

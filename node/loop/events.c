@@ -134,7 +134,7 @@ static void on_host(void *ctx, const struct host_facts *facts, const char *text)
             node_log(n, LOG_INFO, "host.lacks", "what=\"%.*s\"", (int)(end - line), line);
         line = *end ? end + 1 : end;
     }
-    struct event ev = {.kind = EVENT_HOST, .host = *facts};
+    struct event ev = {.kind = EVENT_HOST, .host = facts};
     node_step(n, &ev);
 }
 

@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     snprintf(shim, sizeof shim, "%s/mesh-shim", o.programs);
     do {
         int fd = -1;
-        enum err err = priv_spawn(priv, o.run_dir, shim, PRIV_WAIT_MS, &fd, why, sizeof why);
+        enum err err = priv_spawn(priv, o.run_dir, shim, &o.networks, PRIV_WAIT_MS, &fd, why, sizeof why);
         status = node_run(&o, fd, err, err ? why : "", &again);
     } while (again);
     return status;

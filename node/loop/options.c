@@ -33,6 +33,7 @@ enum option_id {
     OPT_LOG_LEVEL,
     OPT_TENDER,
     OPT_PROGRAMS,
+    OPT_NETWORK,
     OPT_HELP,
     OPT_VERSION
 };
@@ -66,6 +67,8 @@ static const struct {
     {OPT_LOG_LEVEL, "log-level", "LEVEL", "debug, info, warn or error (info)"},
     {OPT_TENDER, "tender", "TARGET=PATH",
      "the program that runs guests of hvt, spt or virtio; may be repeated"},
+    {OPT_NETWORK, "network", "NAME=BRIDGE",
+     "a network that guests can be wired to; may be repeated"},
     {OPT_PROGRAMS, "programs", "DIR", "where mesh-priv and mesh-shim are (beside meshd)"},
     {OPT_HELP, "help", NULL, "this"},
     {OPT_VERSION, "version", NULL, "which version this is"},
@@ -129,6 +132,7 @@ static void options_take(struct options *o, const struct config *c)
     o->discover = c->discover;
     o->memory_mib = c->memory_mib;
     o->labels = c->labels;
+    o->networks = c->networks;
     o->log_format = c->log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
     o->log_level = c->log_level_given ? c->log_level : LOG_INFO;
 }
@@ -171,6 +175,7 @@ static void option_set(struct options *o, struct config *c, enum option_id id, c
     case OPT_LOG_LEVEL:
     case OPT_TENDER:
     case OPT_PROGRAMS:
+    case OPT_NETWORK:
         break;
     }
     for (size_t i = 0; i < OPTIONS; i++)

@@ -32,6 +32,7 @@ struct options {
     bool discover;
     uint32_t memory_mib; /* 0: what the host has, less what it needs itself */
     struct labels labels;
+    struct networks networks;
     bool new_identity;
     enum log_format log_format;
     enum log_level log_level;

@@ -236,6 +236,7 @@ static void runtime_begin(struct node *n)
     cfg.cache_path = cache;
     cfg.node = engine_self(n->engine);
     cfg.priv_fd = n->priv_fd;
+    cfg.networks = o->networks;
     for (int t = 1; t < TARGET_COUNT; t++) {
         if (o->tender[t][0])
             cfg.tender[t] = o->tender[t];
@@ -253,7 +254,8 @@ static void runtime_begin(struct node *n)
     n->runtime = rt;
     if (err) {
         node_log(n, LOG_ERROR, "host.runs-nothing", "what=\"%s\"", why);
-        struct event ev = {.kind = EVENT_HOST};
+        static const struct host_facts nothing;
+        struct event ev = {.kind = EVENT_HOST, .host = &nothing};
         node_step(n, &ev);
         return;
     }

@@ -1,27 +1,29 @@
 /* mesh-priv: the one process that may do what needs privilege. A dozen fixed verbs over
  * SOCK_SEQPACKET (priv_protocol.h); every argument is checked again in there. What exists today:
- * start a shim, remove a run's folder, kill a shim that hangs. The places for taps, bridges,
- * filters and jails are the verbs to come.
+ * start a shim, with its taps; remove a run's folder, and what was made for it; kill a shim that hangs;
+ * look which networks there are. The places for filters and jails are the verbs to come.
  *
  * meshd starts it before anything else (priv_spawn) and it ends when its socket closes; guests
  * stay. */
 #ifndef UNIMESH_NODE_RUNTIME_PRIV_H
 #define UNIMESH_NODE_RUNTIME_PRIV_H
 
+#include "node/networks.h"
 #include "store/base/err.h"
 
 #include <stddef.h>
 
 /* Start the program `path` for `run_dir` (absolute; made if missing, its parent is there) with
- * `shim_path` (absolute), and give the socket to it. It is nobody's child afterwards: there is
- * nothing to reap. Waits for it to begin, some milliseconds; and, where another still works in
+ * `shim_path` (absolute), allowed to wire guests to these networks, and give the socket to it. It
+ * is nobody's child afterwards: there is nothing to reap. Waits for it to begin, some milliseconds;
+ * and, where another still works in
  * run_dir, for that to end, at most wait_ms. ERR_NOT_FOUND: no such program; ERR_BUSY: another
  * still works in run_dir; ERR_DENIED, ERR_IO. `why` says what and what to do. */
 enum {
     PRIV_WAIT_MS = 1500 /* for one whose meshd was just killed: it ends what it has begun, before
                            peers give the host up */
 };
-enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, unsigned wait_ms,
-                    int *fd, char *why, size_t why_size) MUST_USE;
+enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path,
+                    const struct networks *networks, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
 
 #endif

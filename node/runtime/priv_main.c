@@ -1,18 +1,21 @@
 /* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
  *
- *   mesh-priv RUN SHIM WAIT_MS      with the client's socket as descriptor 3
+ *   mesh-priv RUN SHIM WAIT_MS [NETWORK=BRIDGE]…    with the client's socket as descriptor 3
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
  *
- * No privilege is used yet. The places: folder_make() and shim_exec() for the guest's user, its cgroup and its root;
- * verbs for taps, bridges and filters beside start(). */
+ * What is on its command line is its configuration: a client that was taken over can wire a guest to these bridges and
+ * to no others. Places for what comes: folder_make() and shim_exec() for the guest's user, its cgroup and its root. */
 #define _GNU_SOURCE
+#include "node/runtime/filter.h"
 #include "node/runtime/priv_protocol.h"
 #include "node/runtime/shim_protocol.h"
+#include "node/runtime/tap.h"
 #include "node/runtime/unit_name.h"
 #include "store/disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -41,6 +44,9 @@ struct pending { /* a shim that has not said yet how its start went */
 static struct {
     const char *shim;
     int units_fd;
+    struct networks networks;
+    bool filters; /* nftables can be used */
+    char tap_prefix[TAP_PREFIX + 1];
     struct pending pending[PRIV_STARTS_MAX];
     struct priv_request request; /* the one that is being looked at */
     struct tender_command command;
@@ -102,12 +108,158 @@ static bool image_allowed(const char *path, char *why, size_t size)
     return false;
 }
 
+/* ---- nets --------------------------------------------------------------------------------------- */
+
+/* A tap has its filter from before its tender runs until after that is gone, and no filter outlives its tap: so what a
+ * crash leaves is found by the taps alone. */
+static enum err net_make(const struct tender_net *n, const char *bridge, char *why, size_t size)
+{
+    enum err err = tap_make(n->tap, bridge, n->mac, why, size);
+    if (!err && p.filters)
+        err = filter_add(n->tap, n->mac, why, size);
+    return err;
+}
+
+static enum err net_remove(const char *tap)
+{
+    if (!tap_exists(tap))
+        return ERR_OK;
+    filter_remove(tap);
+    return tap_remove(tap);
+}
+
+/* ERR_BUSY: a tender has one still. */
+static enum err nets_remove(const char *run)
+{
+    char tap[LINK_SIZE];
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < NETS_MAX; i++) {
+        net_tap_name(p.tap_prefix, run, i, tap);
+        enum err this = net_remove(tap);
+        err = err ? err : this;
+    }
+    return err;
+}
+
+/* A tap each, in `nets` for the command line. */
+static enum err nets_name(const char *run, struct tender_net *nets, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    for (uint32_t i = 0; i < r->net_count; i++) {
+        if (networks_find(&p.networks, r->nets[i].network) == NULL) {
+            (void)snprintf(why, size, "this host has no network %.63s", r->nets[i].network);
+            return ERR_NOT_FOUND;
+        }
+        memcpy(nets[i].device, r->nets[i].device, sizeof nets[i].device);
+        net_tap_name(p.tap_prefix, run, i, nets[i].tap);
+        net_mac_text(&r->unit.app, r->unit.slot, r->nets[i].device, nets[i].mac);
+    }
+    return ERR_OK;
+}
+
+static enum err nets_make(const char *run, const struct tender_net *nets, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < r->net_count && !err; i++)
+        err = net_make(&nets[i], networks_find(&p.networks, r->nets[i].network)->bridge, why, size);
+    if (err)
+        (void)nets_remove(run);
+    return err;
+}
+
+enum { TAPS_MAX = 2048 }; /* of this run folder; should there be more, the rest waits for the next look */
+
+struct taps {
+    size_t count;
+    char name[TAPS_MAX][LINK_SIZE];
+    bool owned[TAPS_MAX];
+};
+
+static void tap_note(void *ctx, const char *name)
+{
+    struct taps *t = ctx;
+    if (t->count < TAPS_MAX)
+        (void)snprintf(t->name[t->count++], LINK_SIZE, "%s", name);
+}
+
+static int tap_compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void run_owns(struct taps *t, const char *run)
+{
+    char name[LINK_SIZE];
+    struct unit_id unit;
+    if (unit_name_parse(run, &unit))
+        return;
+    for (uint32_t i = 0; i < NETS_MAX; i++) {
+        net_tap_name(p.tap_prefix, run, i, name);
+        const char(*at)[LINK_SIZE] = bsearch(name, t->name, t->count, LINK_SIZE, tap_compare);
+        if (at != NULL)
+            t->owned[at - (const char(*)[LINK_SIZE])t->name] = true;
+    }
+}
+
+/* Taps whose run has no folder are left of a mesh-priv that was killed. */
+static void taps_sweep(void)
+{
+    static struct taps t;
+    memset(&t, 0, sizeof t);
+    tap_each(p.tap_prefix, tap_note, &t);
+    if (t.count == 0)
+        return;
+    qsort(t.name, t.count, LINK_SIZE, tap_compare);
+    int fd = openat(p.units_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return; /* whose they are isn't known: they stay */
+    }
+    for (const struct dirent *d; (d = readdir(dir)) != NULL;)
+        run_owns(&t, d->d_name);
+    closedir(dir);
+    for (size_t i = 0; i < t.count; i++)
+        if (!t.owned[i])
+            (void)!net_remove(t.name[i]); /* in use still: the next look */
+}
+
+/* false: there are networks, and nothing to filter them with. */
+static bool filters_look(char *why, size_t size)
+{
+    p.filters = p.networks.count > 0 && filter_usable(why, size) == ERR_OK;
+    return p.filters || p.networks.count == 0;
+}
+
+static void networks_look(void)
+{
+    struct priv_answer a = {.id = p.request.id};
+    char why[PRIV_TEXT_SIZE];
+    size_t at = 0;
+    if (!filters_look(why, sizeof why))
+        at += (size_t)snprintf(a.text, sizeof a.text, "filters: none, guests can forge their addresses: %s", why);
+    for (uint32_t i = 0; i < p.networks.count; i++) {
+        const struct network *n = &p.networks.v[i];
+        if (tap_bridge_usable(n->bridge, why, sizeof why) == ERR_OK)
+            a.networks |= 1u << i;
+        else if (at < sizeof a.text)
+            at += (size_t)snprintf(a.text + at, sizeof a.text - at, "%s%s: %s", at > 0 ? "\n" : "", n->name, why);
+    }
+    taps_sweep();
+    answer_send(&a);
+}
+
 /* ---- folders ------------------------------------------------------------------------------------ */
 
 static const char *const files[] = {"image", "sock", "console", "run", "exit"}; /* the exit record goes last */
 
 static enum err folder_remove(const char *name)
 {
+    enum err err = nets_remove(name); /* before the folder, which says whose they are */
+    if (err)
+        return err;
     int fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? ERR_OK : disk_err(errno);
@@ -201,12 +353,18 @@ fail:
     _exit(127);
 }
 
-static enum err shim_fork(const char *name, struct pending *at, char *why, size_t size)
+static enum err shim_fork(const char *name, const struct tender_net *nets, struct pending *at, char *why, size_t size)
 {
     int folder = -1, pipe_fd[2];
     enum err err = folder_make(name, p.request.image, &folder, why, size);
     if (err)
         return err;
+    err = nets_make(name, nets, why, size);
+    if (err) {
+        close(folder);
+        (void)folder_remove(name);
+        return err;
+    }
     int error = pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
     pid_t pid = error ? -1 : fork();
     if (pid == 0)
@@ -231,15 +389,19 @@ static void start(const char *name)
 {
     struct priv_request *r = &p.request;
     char why[PRIV_TEXT_SIZE] = "";
-    const struct tender_guest guest = {r->target, r->accel, r->tender, "image", r->memory_mib, r->args_count, r->args};
+    struct tender_net nets[NETS_MAX];
+    const struct tender_guest guest = {r->target, r->accel, r->tender, "image", r->memory_mib, r->args_count, r->args,
+                                       r->net_count, nets};
     struct pending *at = p.pending;
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
-    enum err err = tender_command(&guest, &p.command, why, sizeof why);
+    enum err err = nets_name(name, nets, why, sizeof why);
+    if (!err)
+        err = tender_command(&guest, &p.command, why, sizeof why);
     if (!err && (!tender_allowed(r->tender, why, sizeof why) || !image_allowed(r->image, why, sizeof why)))
         err = ERR_DENIED;
     if (!err)
-        err = shim_fork(name, at, why, sizeof why);
+        err = shim_fork(name, nets, at, why, sizeof why);
     if (err)
         answer(r->id, err, "%s", why);
 }
@@ -315,6 +477,9 @@ static bool request_take(void)
     case PRIV_KILL:
         kill_run(name);
         break;
+    case PRIV_NETWORKS:
+        networks_look();
+        break;
     default:
         answer(p.request.id, ERR_UNSUPPORTED, "mesh-priv is older than meshd: it doesn't know this request");
         break;
@@ -373,6 +538,8 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
         (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
         return ERR_IO;
     }
+    net_tap_prefix(units, p.tap_prefix);
+    (void)filters_look(why, size); /* whoever asks for the networks is told */
     if (!units_lock(wait_ms)) {
         (void)snprintf(why, size, "another node uses the run folder %.90s: give this one its own (--run)", run);
         return ERR_BUSY;
@@ -380,11 +547,26 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
     return ERR_OK;
 }
 
+static enum err networks_read(char **words, char *why, size_t size)
+{
+    enum err err = ERR_OK;
+    for (; *words != NULL && !err; words++) {
+        char *is = strchr(*words, '=');
+        if (is == NULL) {
+            (void)snprintf(why, size, "mesh-priv: %.60s is no NETWORK=BRIDGE", *words);
+            return ERR_INVALID;
+        }
+        *is = '\0';
+        err = networks_add(&p.networks, *words, is + 1, why, size);
+    }
+    return err;
+}
+
 int main(int argc, char **argv)
 {
     char why[PRIV_TEXT_SIZE];
     struct stat st;
-    if (argc != 4 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+    if (argc < 4 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         (void)fprintf(stderr, "mesh-priv is started by meshd, not by hand\n");
         return 2;
     }
@@ -395,7 +577,9 @@ int main(int argc, char **argv)
     p.units_fd = -1;
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
-    enum err err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
+    enum err err = networks_read(argv + 4, why, sizeof why);
+    if (!err)
+        err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
     if (err) {
         answer(0, err, "%s", why);
         return 1;

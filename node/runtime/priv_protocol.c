@@ -5,13 +5,24 @@
 
 #include <string.h>
 
-enum { PROTOCOL_VERSION = 1, REQUEST_FIELDS = 6, START_FIELDS = 7, ANSWER_FIELDS = 6 };
+enum {
+    PROTOCOL_VERSION = 1,
+    REQUEST_FIELDS = 6,
+    START_FIELDS = 7,
+    START_NETS = 1, /* more, where there are nets */
+    NET_FIELDS = 2,
+    ANSWER_FIELDS = 6,
+    ANSWER_NETWORKS = 1
+};
 
 enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len)
 {
     struct pack k;
+    uint32_t fields = REQUEST_FIELDS;
+    if (r->verb == PRIV_START)
+        fields += r->net_count > 0 ? START_FIELDS + START_NETS : START_FIELDS;
     pack_init(&k, out, size);
-    pack_array(&k, r->verb == PRIV_START ? REQUEST_FIELDS + START_FIELDS : REQUEST_FIELDS);
+    pack_array(&k, fields);
     pack_uint(&k, PROTOCOL_VERSION);
     pack_uint(&k, (uint64_t)r->verb);
     pack_uint(&k, r->id);
@@ -27,6 +38,13 @@ enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t 
         pack_bin(&k, r->image, strlen(r->image));
         pack_array(&k, r->args_count);
         pack_raw(&k, r->args.p, r->args.len);
+        if (r->net_count > 0)
+            pack_array(&k, r->net_count);
+        for (uint32_t i = 0; i < r->net_count; i++) {
+            pack_array(&k, NET_FIELDS);
+            pack_str(&k, r->nets[i].device);
+            pack_str(&k, r->nets[i].network);
+        }
     }
     *len = k.len;
     return pack_end(&k);
@@ -62,6 +80,20 @@ static void start_decode(struct cursor *c, struct priv_request *out)
         cursor_fail(c, ERR_INVALID);
 }
 
+static void nets_decode(struct cursor *c, struct priv_request *out)
+{
+    char text[REASON_SIZE];
+    out->net_count = cursor_array(c, NETS_MAX);
+    for (uint32_t i = 0; i < out->net_count && c->err == ERR_OK; i++) {
+        if (cursor_array(c, NET_FIELDS) != NET_FIELDS)
+            cursor_fail(c, ERR_INVALID);
+        cursor_text(c, out->nets[i].device, sizeof out->nets[i].device);
+        cursor_text(c, out->nets[i].network, sizeof out->nets[i].network);
+    }
+    if (c->err == ERR_OK && nets_check(out->nets, out->net_count, text, sizeof text))
+        cursor_fail(c, ERR_INVALID);
+}
+
 enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request *out)
 {
     struct cursor c;
@@ -80,6 +112,10 @@ enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request 
         else
             more -= START_FIELDS;
         start_decode(&c, out);
+        if (c.err == ERR_OK && more >= START_NETS) {
+            nets_decode(&c, out);
+            more -= START_NETS;
+        }
     }
     cursor_skip_n(&c, more);
     return cursor_end(&c);
@@ -89,13 +125,14 @@ enum err priv_answer_encode(const struct priv_answer *a, uint8_t *out, size_t si
 {
     struct pack k;
     pack_init(&k, out, size);
-    pack_array(&k, ANSWER_FIELDS);
+    pack_array(&k, ANSWER_FIELDS + ANSWER_NETWORKS);
     pack_uint(&k, PROTOCOL_VERSION);
     pack_uint(&k, a->id);
     pack_uint(&k, (uint64_t)a->err);
     pack_uint(&k, a->pid);
     pack_uint(&k, a->shim_pid);
     pack_bin(&k, a->text, strnlen(a->text, PRIV_TEXT_SIZE - 1));
+    pack_uint(&k, a->networks);
     *len = k.len;
     return pack_end(&k);
 }
@@ -114,6 +151,10 @@ enum err priv_answer_decode(const uint8_t *in, size_t len, struct priv_answer *o
     struct slice text = cursor_bin(&c, PRIV_TEXT_SIZE - 1);
     if (text.len > 0)
         memcpy(out->text, text.p, text.len);
+    if (more >= ANSWER_NETWORKS) {
+        out->networks = (uint32_t)cursor_uint(&c, UINT32_MAX);
+        more -= ANSWER_NETWORKS;
+    }
     cursor_skip_n(&c, more);
     return cursor_end(&c);
 }

@@ -2,9 +2,10 @@
  * meshd's choosing; every one is answered once, in any order, when it is done. Arrays grow at their end.
  *
  *   request  [version, verb, id, app, slot, epoch, … ]
- *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…]
- *     remove, kill  nothing more
- *   answer   [version, id, error, tender pid, shim pid, text]
+ *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…],
+ *              [[device, network]…] where there are nets
+ *     remove, kill, networks  nothing more (of networks the unit says nothing)
+ *   answer   [version, id, error, tender pid, shim pid, text, networks]
  *
  * The decoder takes nothing for granted of a peer that may have been taken over; whether what it says may be done is
  * mesh-priv's to judge. */
@@ -21,14 +22,16 @@
 enum {
     PRIV_PATH_SIZE = 4096,
     PRIV_TEXT_SIZE = 192,
-    PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + 256,
+    PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + NETS_MAX * (DEVICE_SIZE + NAME_SIZE + 8) +
+                       256,
     PRIV_STARTS_MAX = 64 /* starts under way at once; further requests wait in the socket */
 };
 
 enum priv_verb {
     PRIV_START = 1,  /* EXISTS: there is such a run already, whatever became of it */
     PRIV_REMOVE = 2, /* drop the folder of a run that has ended; BUSY: it is alive */
-    PRIV_KILL = 3    /* kill the shim, which takes the guest along: for one that no longer answers */
+    PRIV_KILL = 3,   /* kill the shim, which takes the guest along: for one that no longer answers */
+    PRIV_NETWORKS = 4 /* which of the networks can guests be wired to? Taps that belong to no run go on the way */
 };
 
 struct priv_request {
@@ -42,13 +45,16 @@ struct priv_request {
     char tender[PRIV_PATH_SIZE], image[PRIV_PATH_SIZE];
     uint32_t args_count;
     struct slice args; /* as in spec_body: borrowed */
+    uint32_t net_count;
+    struct net_ref nets[NETS_MAX];
 };
 
 struct priv_answer {
     uint64_t id;
     enum err err;
     uint32_t pid, shim_pid;
-    char text[PRIV_TEXT_SIZE];
+    char text[PRIV_TEXT_SIZE]; /* NETWORKS: why some can't be used, a line each */
+    uint32_t networks; /* NETWORKS: bit 1 << i for the i-th of those that mesh-priv was started with */
 };
 
 /* ERR_TOO_LARGE. */

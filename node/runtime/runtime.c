@@ -158,7 +158,7 @@ static bool tell_one(struct runtime *rt)
             rt->cb.on_priv_lost(rt->ctx);
         return true;
     }
-    if (rt->tell_host) {
+    if (rt->tell_host && nets_known(rt)) {
         rt->tell_host = false;
         probe_tell(rt);
         return true;
@@ -275,8 +275,8 @@ static bool copy_path(char *out, const char *path)
     return true;
 }
 
-void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest, uint64_t deadline_ms,
-               const char *image)
+void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
+               const struct net_ref *nets, uint64_t deadline_ms, const char *image)
 {
     static struct priv_request request; /* large, and of one call only */
     struct run *r = run_new(rt, unit);
@@ -285,7 +285,10 @@ void start_run(struct runtime *rt, const struct unit_id *unit, const struct tend
     r->target = guest->target;
     request = (struct priv_request){.verb = PRIV_START, .unit = *unit, .target = guest->target, .accel = guest->accel,
                                     .memory_mib = guest->memory_mib, .deadline_ms = deadline_ms,
-                                    .args_count = guest->args_count, .args = guest->args};
+                                    .args_count = guest->args_count, .args = guest->args,
+                                    .net_count = guest->net_count};
+    for (uint32_t i = 0; i < guest->net_count; i++)
+        request.nets[i] = nets[i];
     if (guest->tender[0] == '\0') {
         char text[RUN_TEXT];
         (void)snprintf(text, sizeof text, "no tender for %s: %s is not on PATH", target_name(guest->target),
@@ -303,6 +306,7 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
 {
     struct run *r = run_find(rt, unit);
     struct tender_command command;
+    struct tender_net nets[NETS_MAX];
     char why[RUN_TEXT];
     if (r != NULL && !r->stray) { /* started once is started: say again how it is */
         r->tell_started = r->phase == PHASE_UP;
@@ -316,9 +320,16 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
     const struct tender_guest guest = {
         .target = (enum target)target, .accel = target == TARGET_VIRTIO ? rt->accel : ACCEL_EMULATION,
         .tender = rt->tender[target], .image = "image", .memory_mib = start->memory_mib,
-        .args_count = start->args_count, .args = start->args};
+        .args_count = start->args_count, .args = start->args,
+        .net_count = start->net_count < NETS_MAX ? start->net_count : NETS_MAX, .nets = nets};
+    for (uint32_t i = 0; i < guest.net_count; i++) { /* mesh-priv names the taps; this only looks whether all fits */
+        memcpy(nets[i].device, start->nets[i].device, sizeof nets[i].device);
+        memset(nets[i].tap, 'x', LINK_SIZE - 1);
+        nets[i].tap[LINK_SIZE - 1] = '\0';
+        net_mac_text(&unit->app, unit->slot, start->nets[i].device, nets[i].mac);
+    }
     if (tender_command(&guest, &command, why, sizeof why) == ERR_OK) {
-        start_run(rt, unit, &guest, start->boottime_ms, image_path);
+        start_run(rt, unit, &guest, start->nets, start->boottime_ms, image_path);
     } else if ((r = run_new(rt, unit)) != NULL) { /* nobody could start that */
         run_failed(r, END_IMAGE, why);
         r->stray = true;
@@ -414,9 +425,11 @@ void runtime_close(struct runtime **out, void (*on_gone)(void *ctx))
     rt->closing = true;
     rt->on_gone = on_gone;
     helper_close(rt);
+    nets_end(rt);
     release(rt);
     uv_close((uv_handle_t *)&rt->later, on_timer_closed);
     uv_close((uv_handle_t *)&rt->tick, on_timer_closed);
+    uv_close((uv_handle_t *)&rt->look, on_timer_closed);
 }
 
 static enum err configure(struct runtime *rt, char *why, size_t why_size)
@@ -497,12 +510,14 @@ enum err runtime_new(struct runtime **out, uv_loop_t *loop, const struct runtime
     tenders_find(rt);
     (void)uv_timer_init(loop, &rt->later);
     (void)uv_timer_init(loop, &rt->tick);
-    rt->later.data = rt->tick.data = rt;
-    rt->handles = 2;
+    (void)uv_timer_init(loop, &rt->look);
+    rt->later.data = rt->tick.data = rt->look.data = rt;
+    rt->handles = 3;
     if (cfg->priv_fd >= 0)
         helper_open(rt, cfg->priv_fd);
     helper_flush(rt);
     tick_want(rt);
+    nets_begin(rt);
     *out = rt;
     tell_found(rt);
     return ERR_OK;

@@ -13,6 +13,7 @@
 
 #include "node/effects.h"
 #include "node/event.h"
+#include "node/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
 
@@ -31,6 +32,7 @@ struct runtime_config {
     node_id node;                        /* ours: runs of another's are stopped before anything else */
     uint32_t stop_grace_ms;              /* 3000: from SIGTERM to SIGKILL */
     int priv_fd;                         /* of priv_spawn; the runtime owns it from here, also when runtime_new fails */
+    struct networks networks;            /* those that mesh-priv was told of */
     const char *priv_path;               /* to start mesh-priv again should it end; NULL: starts fail from then on */
 };
 struct runtime_config runtime_config_default(void);
@@ -42,7 +44,8 @@ struct runtime_callbacks {
     /* end.text is borrowed. The exit record stays until runtime_forget. */
     void (*on_ended)(void *ctx, const struct unit_id *unit, const struct unit_end *end);
     /* Trial boots are done (or were remembered): what this host runs, and in words, a line each, what it lacks and why.
-     * Comes once more, with other words, when a trial boot with KVM took its time. */
+     * Comes once more, with other words, when a trial boot with KVM took its time, and when a network comes or goes:
+     * mesh-priv looks each minute. */
     void (*on_host)(void *ctx, const struct host_facts *facts, const char *text);
     /* mesh-priv ended: starts fail until it is back (it is started again). May be NULL. */
     void (*on_priv_lost)(void *ctx);

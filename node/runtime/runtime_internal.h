@@ -124,6 +124,11 @@ struct runtime {
     bool tell_priv_lost, tell_host;
     uv_timer_t later; /* what is to be told from the loop */
     uv_timer_t tick;  /* runs while something has a time limit */
+    uv_timer_t look;  /* at the networks, where there are some */
+    struct link_watch *links; /* NULL: the kernel tells nothing of links, and the look alone finds out */
+    uint32_t networks_up; /* bit 1 << i */
+    bool networks_known;
+    char networks_lack[PRIV_TEXT_SIZE];
     struct probe probe;
     enum accel accel;
     unsigned handles; /* open ones, these two timers included */
@@ -144,8 +149,9 @@ void run_over(struct run *r);
 /* It has ended, or never began, as we say. */
 void run_failed(struct run *r, enum end_cause cause, const char *text);
 void run_up(struct run *r);
-void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest, uint64_t deadline_ms,
-               const char *image);
+/* nets: as many as the guest's, of which they say the network; NULL: it has none. */
+void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
+               const struct net_ref *nets, uint64_t deadline_ms, const char *image);
 void handle_opened(struct runtime *rt);
 void handle_closed(struct runtime *rt);
 /* Call back from the loop: at its next turn; or after a short pause, so that a burst is told once. */
@@ -155,6 +161,18 @@ void tell_soon(struct runtime *rt);
 void deliver(struct runtime *rt);
 /* Have on_tick called while there is a reason. */
 void tick_want(struct runtime *rt);
+
+/* ---- runtime_nets.c: what mesh-priv says of the networks ------------------------------------------- */
+
+/* Ask now, and each minute. */
+void nets_begin(struct runtime *rt);
+void nets_end(struct runtime *rt);
+void nets_answer(struct runtime *rt, const struct priv_answer *a);
+/* Is it known which there are? If not, the host's facts wait. */
+bool nets_known(const struct runtime *rt);
+void nets_facts(const struct runtime *rt, struct host_facts *facts);
+/* A line each, for people; returns how many bytes. */
+size_t nets_words(const struct runtime *rt, char *out, size_t size);
 
 /* ---- runtime_shim.c: folders and shims ------------------------------------------------------------ */
 

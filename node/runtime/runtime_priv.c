@@ -85,7 +85,8 @@ static void helper_restart(struct runtime *rt)
     int fd;
     enum err err = rt->priv_path[0] == '\0'
                        ? ERR_NOT_FOUND
-                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, RESTART_WAIT_MS, &fd, why, sizeof why);
+                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, RESTART_WAIT_MS, &fd,
+                                    why, sizeof why);
     if (!err)
         helper_open(rt, fd);
     if (rt->helper != NULL) {
@@ -196,6 +197,8 @@ static void on_answer(struct runtime *rt, const struct priv_answer *a)
     call_free(rt, c);
     if (verb == PRIV_START && r != NULL)
         on_start_answer(r, a);
+    else if (verb == PRIV_NETWORKS)
+        nets_answer(rt, a);
 }
 
 static void on_helper_ready(uv_poll_t *poll, int status, int events)

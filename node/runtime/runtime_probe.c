@@ -199,7 +199,7 @@ static bool trial_begin(struct runtime *rt, enum trial_step step)
     p->trial = (struct unit_id){.slot = (uint16_t)step, .epoch = now};
     p->from_ms = now;
     p->limit_ms = now + (step == TRIAL_KVM ? KVM_LIMIT_MS : TRIAL_LIMIT_MS);
-    start_run(rt, &p->trial, &guest, p->limit_ms, rt->probe_image[t]);
+    start_run(rt, &p->trial, &guest, NULL, p->limit_ms, rt->probe_image[t]);
     return true;
 }
 
@@ -290,6 +290,7 @@ void probe_tell(struct runtime *rt)
 {
     static const enum target order[] = {TARGET_SPT, TARGET_HVT, TARGET_VIRTIO};
     struct host_facts facts = {0};
+    nets_facts(rt, &facts);
     char text[2048] = "", kvm[200];
     size_t at = 0;
     if (rt->strangers[0] != '\0')
@@ -310,6 +311,7 @@ void probe_tell(struct runtime *rt)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s: %s: %s %s%s\n", target_name(t),
                                f->runs ? "yes" : "no", tender_program(t), f->text, kvm);
     }
+    at += nets_words(rt, text + at, sizeof text - at);
     if (at > 0)
         text[at - 1] = '\0'; /* a line each, parted by newlines */
     rt->cb.on_host(rt->ctx, &facts, text);

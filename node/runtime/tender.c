@@ -92,6 +92,10 @@ static void solo5_words(struct line *l, const struct tender_guest *g)
     /* hvt maps its guest by pages of 2 MiB and says so on the console when it has to round. */
     uint32_t mib = g->target == TARGET_HVT ? g->memory_mib & ~1u : g->memory_mib;
     word_format(l, "--mem=%u", mib);
+    for (uint32_t i = 0; i < g->net_count; i++) {
+        word_format(l, "--net:%s=%s", g->nets[i].device, g->nets[i].tap);
+        word_format(l, "--net-mac:%s=%s", g->nets[i].device, g->nets[i].mac);
+    }
     word(l, "--");
     word(l, g->image);
     arguments(l, g);
@@ -111,6 +115,12 @@ static void qemu_words(struct line *l, const struct tender_guest *g)
     word(l, g->accel == ACCEL_KVM ? "kvm" : "tcg,thread=single,tb-size=16");
     word(l, "-m");
     word_format(l, "%u", g->memory_mib);
+    for (uint32_t i = 0; i < g->net_count; i++) {
+        word(l, "-netdev");
+        word_format(l, "tap,id=net%u,ifname=%s,script=no,downscript=no", i, g->nets[i].tap);
+        word(l, "-device");
+        word_format(l, "virtio-net-pci,netdev=net%u,mac=%s,romfile=", i, g->nets[i].mac);
+    }
     word(l, "-kernel");
     word(l, g->image);
     if (g->args_count > 0) {

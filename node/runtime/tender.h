@@ -15,6 +15,7 @@
 #define UNIMESH_NODE_RUNTIME_TENDER_H
 
 #include "node/event.h"
+#include "node/runtime/net.h"
 #include "node/runtime/shim_protocol.h"
 #include "store/base/cursor.h"
 #include "store/base/err.h"
@@ -27,7 +28,7 @@
 enum accel { ACCEL_EMULATION = 0, ACCEL_KVM = 1 }; /* virtio only. On a wire: append only */
 
 enum {
-    TENDER_ARGV_MAX = ARGS_MAX + 32,
+    TENDER_ARGV_MAX = ARGS_MAX + 32 + 4 * NETS_MAX,
     TENDER_CONSOLE_TAIL = 4096, /* what tender_end wants of the console's end */
     TENDER_HVT_MIB_MAX = 4096,
     TENDER_VIRTIO_MIB_MAX = 1024 /* the bindings map no more */
@@ -36,7 +37,11 @@ enum {
 struct tender_command {
     const char *argv[TENDER_ARGV_MAX + 1]; /* NULL-ended, into the text below and the caller's strings */
     size_t argc;
-    char text[ARGS_BYTES_MAX + ARGS_MAX + 256];
+    char text[ARGS_BYTES_MAX + ARGS_MAX + 256 + NETS_MAX * 256];
+};
+
+struct tender_net {
+    char device[DEVICE_SIZE], tap[LINK_SIZE], mac[MAC_TEXT];
 };
 
 struct tender_guest {
@@ -47,6 +52,8 @@ struct tender_guest {
     uint32_t memory_mib; /* what the app says; the guest gets that, or what the tender rounds it down to */
     uint32_t args_count;
     struct slice args; /* read with spec_arg_next */
+    uint32_t net_count;
+    const struct tender_net *nets; /* in the manifest's order: a virtio guest knows them by nothing else */
 };
 
 /* Fill argv. The guest's command line is one string for all targets, its words parted by spaces; within a word what

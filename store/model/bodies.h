@@ -17,6 +17,9 @@ enum {
     ARGS_BYTES_MAX = 8192, /* a guest's command line, as Solo5 bounds it */
     EXIT_CODES_MAX = 16,
     REASON_SIZE = 128,
+    NETS_MAX = 8,      /* of an app's guest */
+    NETWORKS_MAX = 16, /* of a host */
+    DEVICE_SIZE = 68,  /* a device's name in a manifest, with its NUL */
     REPLICAS_MAX = 1000,
     MEMORY_MIB_MIN = 2, /* the smallest guest that any tender boots (spt) */
     MEMORY_MIB_MAX = 1u << 20
@@ -66,6 +69,8 @@ struct node_body {
     char arch[16];
     struct labels labels;
     uint64_t published_ms; /* wall; renewed hourly, so that long dead ones can be told from others */
+    uint32_t network_count;
+    char networks[NETWORKS_MAX][NAME_SIZE]; /* that guests can be wired to here: ascending */
 };
 
 enum err node_body_encode(const struct node_body *n, struct pack *k) MUST_USE;
@@ -83,6 +88,11 @@ struct image_ref {
     uint64_t size_bytes;
 };
 
+struct net_ref { /* the guest's device, and the network that it is wired to */
+    char device[DEVICE_SIZE];
+    char network[NAME_SIZE];
+};
+
 struct spec_body {
     char name[NAME_SIZE];
     uint32_t revision;      /* the parent's + 1; 1 for the first */
@@ -98,7 +108,12 @@ struct spec_body {
     enum policy policy;
     uint32_t args_count;
     struct slice args; /* the msgpack strs, one after the other; read with spec_arg_next */
+    uint32_t net_count;
+    struct net_ref nets[NETS_MAX]; /* in the manifest's order, by which a virtio guest finds them */
 };
+
+/* Device names are Solo5's: letters and digits. Checks names and that no device is there twice; writes a sentence. */
+enum err nets_check(const struct net_ref *nets, uint32_t count, char *text, size_t size) MUST_USE;
 
 /* args_strings: args_count NUL-ended strings; ->args and ->args_count are ignored.
  * ERR_TOO_LARGE: over ARGS_BYTES_MAX or RECORD_BODY_MAX. ERR_INVALID: an argument is not UTF-8, or holds a control

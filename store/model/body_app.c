@@ -1,9 +1,10 @@
+#include "store/model/args.h"
 #include "store/model/bodies.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { SPEC_FIELDS = 11, IMAGE_FIELDS = 3 };
+enum { SPEC_FIELDS = 11, SPEC_NETS = 1 /* more, where there are nets */, IMAGE_FIELDS = 3, NET_FIELDS = 2 };
 
 /* Strings come from people: what a peer's decoder would refuse is refused here, by the same reader. */
 static enum err args_encode(const char *const *strings, uint32_t count, struct pack *k)
@@ -22,15 +23,27 @@ static enum err args_encode(const char *const *strings, uint32_t count, struct p
     return cursor_end(&c);
 }
 
+static void nets_encode(const struct spec_body *s, struct pack *k)
+{
+    pack_array(k, s->net_count);
+    for (uint32_t i = 0; i < s->net_count; i++) {
+        pack_array(k, NET_FIELDS);
+        pack_str(k, s->nets[i].device);
+        pack_str(k, s->nets[i].network);
+    }
+}
+
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
                           uint32_t args_count, struct pack *k)
 {
     size_t args_bytes = 0, from = k->len;
-    for (uint32_t i = 0; i < args_count; i++)
-        args_bytes += strlen(args_strings[i]) + 1;
+    for (uint32_t i = 0; i < args_count; i++) {
+        const struct slice arg = {.p = (const uint8_t *)args_strings[i], .len = strlen(args_strings[i])};
+        args_bytes += arg_len_most(arg) + 1;
+    }
     if (args_count > ARGS_MAX || args_bytes > ARGS_BYTES_MAX)
         return ERR_TOO_LARGE;
-    pack_array(k, SPEC_FIELDS);
+    pack_array(k, s->net_count ? SPEC_FIELDS + SPEC_NETS : SPEC_FIELDS);
     pack_str(k, s->name);
     pack_uint(k, s->revision);
     version_encode(s->parent, k);
@@ -48,6 +61,10 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     pack_str(k, s->affinity);
     pack_uint(k, s->policy);
     enum err err = args_encode(args_strings, args_count, k);
+    if (s->net_count)
+        nets_encode(s, k);
+    if (!err)
+        err = k->err;
     if (!err && k->len - from > RECORD_BODY_MAX)
         err = ERR_TOO_LARGE;
     return err;
@@ -72,10 +89,21 @@ static void args_decode(struct cursor *c, struct spec_body *out)
     out->args_count = cursor_array(c, ARGS_MAX);
     out->args.p = c->p;
     for (uint32_t i = 0; i < out->args_count && !c->err; i++)
-        bytes += cursor_str(c, ARGS_BYTES_MAX).len + 1;
+        bytes += arg_len_most(cursor_str(c, ARGS_BYTES_MAX)) + 1;
     if (bytes > ARGS_BYTES_MAX)
         cursor_fail(c, ERR_TOO_LARGE);
     out->args.len = c->err ? 0 : (size_t)(c->p - out->args.p);
+}
+
+static void nets_decode(struct cursor *c, struct spec_body *out)
+{
+    out->net_count = cursor_array(c, NETS_MAX);
+    for (uint32_t i = 0; i < out->net_count && !c->err; i++) {
+        if (cursor_array(c, NET_FIELDS) != NET_FIELDS)
+            cursor_fail(c, ERR_INVALID);
+        cursor_text(c, out->nets[i].device, sizeof out->nets[i].device);
+        cursor_text(c, out->nets[i].network, sizeof out->nets[i].network);
+    }
 }
 
 enum err spec_body_decode(struct slice body, struct spec_body *out)
@@ -98,6 +126,10 @@ enum err spec_body_decode(struct slice body, struct spec_body *out)
     cursor_text(&c, s.affinity, sizeof s.affinity);
     s.policy = (enum policy)cursor_uint(&c, POLICY_QUORUM);
     args_decode(&c, &s);
+    if (more >= SPEC_NETS) {
+        nets_decode(&c, &s);
+        more -= SPEC_NETS;
+    }
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
     char text[REASON_SIZE];
@@ -155,6 +187,38 @@ static enum err images_check(const struct spec_body *s, char *text, size_t size)
     return ERR_OK;
 }
 
+static bool device_valid(const char *name)
+{
+    size_t n = 0;
+    for (; name[n]; n++)
+        if (!((name[n] >= 'a' && name[n] <= 'z') || (name[n] >= 'A' && name[n] <= 'Z') ||
+              (name[n] >= '0' && name[n] <= '9')))
+            return false;
+    return n > 0 && n < DEVICE_SIZE;
+}
+
+enum err nets_check(const struct net_ref *nets, uint32_t count, char *text, size_t size)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!device_valid(nets[i].device)) {
+            snprintf(text, size, "nets: \"%.40s\" is no device's name; those of a manifest are letters and digits",
+                     nets[i].device);
+            return ERR_INVALID;
+        }
+        if (!name_valid(nets[i].network)) {
+            snprintf(text, size, "nets: \"%.40s\" is no network's name", nets[i].network);
+            return ERR_INVALID;
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(nets[i].device, nets[j].device) != 0)
+                continue;
+            snprintf(text, size, "nets: the device %.40s is there twice", nets[i].device);
+            return ERR_INVALID;
+        }
+    }
+    return ERR_OK;
+}
+
 enum err spec_check(const struct spec_body *s, char *text, size_t size)
 {
     if (!name_valid(s->name)) {
@@ -185,7 +249,7 @@ enum err spec_check(const struct spec_body *s, char *text, size_t size)
         snprintf(text, size, "policy: only \"available\" is supported by this version");
         return ERR_UNSUPPORTED;
     }
-    return ERR_OK;
+    return nets_check(s->nets, s->net_count, text, size);
 }
 
 /* ---- The small registers -------------------------------------------------------------------------- */

@@ -63,7 +63,9 @@ enum err node_body_encode(const struct node_body *n, struct pack *k)
     pack_uint(k, n->cpus);
     pack_str(k, n->arch);
     labels_encode(&n->labels, k);
-    pack_array(k, 0); /* networks: reserved */
+    pack_array(k, n->network_count);
+    for (uint32_t i = 0; i < n->network_count; i++)
+        pack_str(k, n->networks[i]);
     pack_uint(k, n->published_ms);
     return pack_end(k);
 }
@@ -76,6 +78,17 @@ static void addresses_decode(struct cursor *c, struct node_body *out)
             cursor_fail(c, ERR_INVALID);
         cursor_fixed(c, out->addresses[i].ip, sizeof out->addresses[i].ip);
         out->addresses[i].port = (uint16_t)cursor_uint(c, UINT16_MAX);
+    }
+}
+
+static void networks_decode(struct cursor *c, struct node_body *out)
+{
+    out->network_count = cursor_array(c, NETWORKS_MAX);
+    for (uint32_t i = 0; i < out->network_count && !c->err; i++) {
+        cursor_text(c, out->networks[i], sizeof out->networks[i]);
+        bool ascends = i == 0 || strcmp(out->networks[i - 1], out->networks[i]) < 0;
+        if (!c->err && (!name_valid(out->networks[i]) || !ascends))
+            cursor_fail(c, ERR_INVALID);
     }
 }
 
@@ -101,7 +114,7 @@ enum err node_body_decode(struct slice body, struct node_body *out)
     n.cpus = (uint32_t)cursor_uint(&c, UINT32_MAX);
     cursor_text(&c, n.arch, sizeof n.arch);
     labels_decode(&c, &n.labels);
-    cursor_skip(&c);
+    networks_decode(&c, &n);
     n.published_ms = cursor_uint(&c, UINT64_MAX);
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);

@@ -185,6 +185,8 @@ static void on_start(struct check *c, struct host *h, const struct effect *f)
                    (unsigned long long)f->unit.epoch, f->unit.slot);
     if (spec_of(h, &f->unit.app, &spec) && !has_labels(&h->cfg.labels, &spec.require))
         world_fail(c->w, "host %u starts an app whose labels it doesn't have", h->index);
+    if (f->start.net_count > 0 && !h->wired_told)
+        world_fail(c->w, "host %u starts an app whose network it doesn't have", h->index);
 }
 
 /* An exit record goes when the end is on disk. */
@@ -490,6 +492,16 @@ static bool fits_somewhere(const struct world *w, const struct spec_body *spec)
             return true;
     }
     return false;
+}
+
+uint32_t check_nets_on(const struct check *c, const struct host *h)
+{
+    uint32_t n = 0;
+    struct spec_body spec;
+    for (const struct guest *g = h->guests; g; g = g->next)
+        n += g->state != GUEST_ENDED && spec_of(h, &g->run.app, &spec) && spec.net_count > 0 &&
+             fits_somewhere(c->w, &spec);
+    return n;
 }
 
 static bool lost_image(const struct check *c, const struct uid *app, const struct spec_body *spec)

@@ -42,6 +42,9 @@ void check_claims_end(struct check *c);
 void check_watch(struct check *c, const struct uid *app, uint16_t slot);
 void check_watch_end(struct check *c);
 
+/* Guests on this host that need a network, of apps that fit on some host. */
+uint32_t check_nets_on(const struct check *c, const struct host *h);
+
 /* Guests that run for a slot. */
 uint32_t check_instances(const struct world *w, const struct uid *app, uint16_t slot);
 

@@ -34,7 +34,7 @@ void guest_start(struct world *w, struct host *h, const struct effect *f)
     g->next = h->guests;
     h->guests = g;
     w->total.starts++;
-    bool fails = world_chance(&w->guest_rng, w->guest_fails_permille);
+    bool fails = world_chance(&w->guest_rng, w->guest_fails_permille) || (f->start.net_count > 0 && !h->wired);
     struct event_node *n = world_later(w, 5 + rng_below(&w->guest_rng, 60),
                                  fails ? NODE_GUEST_ENDED : NODE_GUEST_STARTED, h, NULL, 0);
     n->unit = g->run;

@@ -294,6 +294,30 @@ static void a_new_app_spreads(struct scenario *s)
         settle(s, "after a removal");
 }
 
+static struct host *with_a_net(struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (h->engine && h->wired && check_nets_on(s->check, h) > 0)
+            return h;
+    }
+    return NULL;
+}
+
+/* What runs on a network that goes moves to where it is. */
+static void a_network_goes(struct scenario *s)
+{
+    struct host *h = with_a_net(s);
+    if (!h)
+        return;
+    host_wire(s->w, h, false);
+    settle(s, "after a network went");
+    if (!s->w->failed && check_nets_on(s->check, h) > 0)
+        world_fail(s->w, "host %u lost its network, and runs what needs it, though there is room elsewhere", h->index);
+    host_wire(s->w, h, true);
+    settle(s, "after it came back");
+}
+
 void quiet_questions(struct scenario *s)
 {
     static void (*const more[])(struct scenario *) = {
@@ -308,4 +332,6 @@ void quiet_questions(struct scenario *s)
     for (uint32_t i = 0; i < sizeof more / sizeof more[0]; i++)
         if (!s->w->failed && rng_below(s->rng, 3) == 0)
             more[i](s);
+    if (!s->w->failed && scenario_has_networks(s) && rng_below(&s->net_rng, 3) == 0)
+        a_network_goes(s);
 }

@@ -5,7 +5,8 @@
 
 enum {
     CALM_MS = 6000, /* the mesh forms */
-    DISK_FAULT_MS = 5000 /* at most */
+    DISK_FAULT_MS = 5000, /* at most */
+    NETWORKED_HOSTS_MAX = 20
 };
 
 static struct host *host_by_chance(struct scenario *s)
@@ -22,6 +23,21 @@ static struct host *running_host(struct scenario *s)
             return h;
     }
     return NULL;
+}
+
+/* ---- Networks --------------------------------------------------------------------------------------- */
+
+bool scenario_has_networks(const struct scenario *s)
+{
+    return s->cfg->hosts <= NETWORKED_HOSTS_MAX;
+}
+
+/* Bridges go and come back. */
+static void networks_change(struct scenario *s)
+{
+    struct host *h = &s->w->hosts[rng_below(&s->net_rng, s->w->host_count)];
+    if (h->index % 3 != 1 && rng_below(&s->net_rng, 30) == 0)
+        host_wire(s->w, h, !h->wired);
 }
 
 /* ---- Hosts ------------------------------------------------------------------------------------------ */
@@ -41,6 +57,7 @@ void scenario_host_make(struct scenario *s)
     snprintf(cfg.labels.v[0].key, sizeof cfg.labels.v[0].key, "zone");
     snprintf(cfg.labels.v[0].value, sizeof cfg.labels.v[0].value, "%s", zones[s->w->host_count % 3]);
     struct host *h = world_add_host(s->w, &cfg);
+    h->wired = scenario_has_networks(s) && h->index % 3 != 1;
     s->back_ms[h->index] = s->w->now + rng_below(s->rng, 2000);
 }
 
@@ -119,6 +136,10 @@ struct app *scenario_app_make(struct scenario *s)
     };
     spec->memory_mib = sizes[rng_below(s->rng, s->app_count % 20 ? 6 : 7)];
     spec->restart = (enum restart_mode)rng_below(s->rng, 3);
+    if (scenario_has_networks(s) && rng_below(&s->net_rng, 4) == 0) {
+        spec->net_count = 1;
+        spec->nets[0] = (struct net_ref){"service", SIM_NETWORK};
+    }
     if (rng_below(s->rng, 5) == 0) {
         spec->require.count = 1;
         snprintf(spec->require.v[0].key, sizeof spec->require.v[0].key, "zone");
@@ -412,6 +433,8 @@ static void chaos(struct scenario *s)
             command_by_chance(s);
         if (rng_below(s->rng, 100) < 20 + s->cfg->hosts * 2 / 3)
             stroke(s);
+        if (scenario_has_networks(s))
+            networks_change(s);
         if (w->now + 2 * DISK_FAULT_MS >= end)
             disk_fails_at_last(s);
         if (s->heal_ms && w->now >= s->heal_ms)
@@ -438,6 +461,7 @@ static void peace(struct scenario *s)
         struct host *h = &w->hosts[i];
         h->disk_fails_until_ms = 0;
         well(s, h);
+        host_wire(w, h, scenario_has_networks(s) && i % 3 != 1);
         s->back_ms[i] = 0;
         if (!h->engine && !h->gone)
             host_start(w, h);
@@ -453,6 +477,7 @@ struct world *scenario_run(const struct scenario_config *cfg)
     s->w = w;
     s->cfg = cfg;
     s->rng = &w->rng;
+    rng_fork(&s->net_rng, &w->rng, "networks");
     s->check = check_new(w);
     w->scenario = s;
     w->on_reply = on_reply;

@@ -40,6 +40,7 @@ struct scenario {
     uint64_t peace_ms;           /* all that is bad ends then */
     uint64_t well_ms[HOSTS_MAX]; /* what ails a host (links, disk, store) is over then; 0: nothing does */
     uint32_t left, lost;
+    struct rng net_rng;          /* of its own, so that large worlds, which have no networks, go on as they were */
     struct {
         uint64_t client; /* of the last command that was answered */
         enum err err;
@@ -51,6 +52,7 @@ void scenario_host_make(struct scenario *s);
 void scenario_hosts_back(struct scenario *s); /* those whose time has come */
 void scenario_hosts_gone(struct scenario *s); /* notes which have left for good */
 void scenario_heal(struct scenario *s);
+bool scenario_has_networks(const struct scenario *s);
 struct app *scenario_app_make(struct scenario *s);
 void scenario_deploy(struct scenario *s, struct app *a); /* through any host that runs */
 void scenario_command(struct scenario *s, struct host *h, struct command *c);

@@ -82,10 +82,13 @@ struct host {
     struct write *writes, **writes_end;
     bool committing;
     uint64_t disk_fails_until_ms;
+    bool wired, wired_told;   /* to SIM_NETWORK; and its daemon knows */
     struct held *images;
     struct guest *guests;
     uint64_t steps_now, steps_at_ms; /* to notice an engine that spins */
 };
+
+#define SIM_NETWORK "lan"
 
 struct totals {
     uint64_t events, datagrams, lost, duplicated, replayed, corrupted, calls;
@@ -94,6 +97,7 @@ struct totals {
     uint64_t commands, acknowledged, refused_commands, starts, stops, exits, fetches, fetch_failures;
     uint64_t takeovers, offers_refused, surrogates, overtaken, restarts, refutations, deaths, handovers;
     uint64_t merged, syncs;
+    uint64_t networks_gone;
 };
 
 struct event_node;
@@ -141,6 +145,7 @@ void world_note(struct world *w, const char *format, ...) __attribute__((format(
 
 struct host *world_add_host(struct world *w, const struct engine_config *cfg);
 void host_start(struct world *w, struct host *h); /* power it, and start its daemon */
+void host_wire(struct world *w, struct host *h, bool wired); /* its bridge goes, or comes back; its daemon hears */
 void host_kill_daemon(struct world *w, struct host *h); /* SIGKILL: guests go on */
 void host_cut_power(struct world *w, struct host *h);   /* unsynced writes and guests are lost */
 void host_step(struct world *w, struct host *h, struct event *ev);

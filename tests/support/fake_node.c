@@ -502,8 +502,8 @@ struct node *fake_node_add(struct fake_mesh *m, const char *name, const char *di
     CHECK(!engine_new(&n->engine, &n->mem, &n->crypto.crypto, &n->cfg, m->count + 1,
                       clock_ms(CLOCK_BOOTTIME), clock_ms(CLOCK_REALTIME)));
     m->nodes[m->count++] = n;
-    struct event host = {.kind = EVENT_HOST, .host = {.targets = 1u << TARGET_VIRTIO}};
-    host.host.target_abi[TARGET_VIRTIO] = 1;
+    static const struct host_facts facts = {.targets = 1u << TARGET_VIRTIO, .target_abi = {[TARGET_VIRTIO] = 1}};
+    struct event host = {.kind = EVENT_HOST, .host = &facts};
     step(n, &host);
     struct event join = {.kind = EVENT_JOIN, .address = m->nodes[0]->address};
     if (m->count > 1)

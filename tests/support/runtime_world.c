@@ -121,7 +121,7 @@ enum err world_open(struct world *w)
 {
     static const struct runtime_callbacks cb = {on_found, on_started, on_ended, on_host, on_priv_lost};
     assert_int_equal(
-        priv_spawn(w->priv, w->run, w->shim, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why, sizeof w->why),
+        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why, sizeof w->why),
         ERR_OK);
     return runtime_new(&w->rt, &w->loop, &w->cfg, &cb, w, w->why, sizeof w->why);
 }

@@ -52,7 +52,7 @@ static void a_whole_file_is_read(void **state)
     takes("# a comment\napp: web\nimage: {spt: dist/web.spt, virtio: /abs/web.virtio}\nreplicas: "
           "3\nmemory: 1G\n"
           "args: [--hello=world, 'two words', \"\"]\nrestart: {when: on-failure, codes: [1, 255]}\n"
-          "require:\n  zone: attic\n  rack: \"7\"\naffinity: front\n");
+          "require:\n  zone: attic\n  rack: \"7\"\nnets: {service: public, admin: lan}\naffinity: front\n");
     assert_string_equal(a.spec.name, "web");
     assert_int_equal(a.image_count, 2);
     assert_int_equal(a.images[0].target, TARGET_SPT);
@@ -66,6 +66,9 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(a.spec.restart, RESTART_ON_FAILURE);
     assert_int_equal(a.spec.exit_code_count, 2);
     assert_int_equal(a.spec.exit_codes[1], 255);
+    assert_int_equal(a.spec.net_count, 2);
+    assert_string_equal(a.spec.nets[1].device, "admin");
+    assert_string_equal(a.spec.nets[1].network, "lan");
     assert_int_equal(a.spec.require.count, 2);
     assert_string_equal(a.spec.require.v[0].key, "rack");
     assert_string_equal(a.spec.require.v[1].value, "attic");
@@ -96,7 +99,7 @@ static void keys_are_checked(void **state)
     refuses("app: web\nimage: x\nvolume: 3\n",
             "dir/web.yaml:3: volume: is no key of an app file; there are app, image, replicas, "
             "memory, args, restart, "
-            "require, affinity");
+            "require, nets, affinity");
     refuses("app: web\nimage: x\nimage: y\n",
             "dir/web.yaml:3: image: is there twice; line 2 has it already");
     refuses("image: x\n", "dir/web.yaml: app: is missing");
@@ -152,6 +155,12 @@ static void values_are_checked(void **state)
             "dir/web.yaml:3: require.zone: is to be one value");
     refuses_with("app: web\nimage: x\nrequire: {zone: a, zone: b}\n",
                  "require.zone: is there twice");
+    refuses("app: web\nimage: x\nnets: public\n",
+            "dir/web.yaml:3: nets: is no mapping; write nets: {DEVICE: NETWORK}");
+    refuses("app: web\nimage: x\nnets:\n  service: [lan]\n",
+            "dir/web.yaml:4: nets.service: is to be one network's name");
+    refuses_with("app: web\nimage: x\nnets: {ser_vice: lan}\n", ":3: nets: \"ser_vice\" is no device's name");
+    refuses_with("app: web\nimage: x\nnets: {service: La n}\n", ":3: nets: \"La n\" is no network's name");
     refuses_with("app: web\nimage: x\naffinity: A B\n", "affinity: \"A B\" is no name");
     refuses("app: web\nimage: x\nargs: [\"a\\tb\"]\n",
             "dir/web.yaml:3: args: \"a?b\" holds a control character");

@@ -2,6 +2,7 @@
 #include "tests/support/records.h"
 
 #include "store/base/rng.h"
+#include "store/model/args.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -112,13 +113,27 @@ static void on_error_nothing_is_given_out(void **state)
 
 /* ---- Growth: every kind -------------------------------------------------------------------------- */
 
+/* Without nets it is shorter, as the first version wrote it. */
+static struct slice spec_with_nets(void)
+{
+    static uint8_t bytes[RECORD_BODY_MAX];
+    struct spec_body s = sample_spec();
+    struct pack p;
+    s.net_count = 2;
+    s.nets[0] = (struct net_ref){"service", "public"};
+    s.nets[1] = (struct net_ref){"Admin0", "lan"};
+    pack_init(&p, bytes, sizeof bytes);
+    assert_int_equal(spec_body_encode(&s, sample_args, 2, &p), ERR_OK);
+    return (struct slice){.p = bytes, .len = p.len};
+}
+
 static void a_body_that_grew_is_read_without_what_is_new(void **state)
 {
     (void)state;
     static const struct {
         enum record_kind kind;
         uint32_t fields;
-    } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 11},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
+    } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 12},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
                  {RECORD_DELETED, 2}, {RECORD_UNIT, 17}, {RECORD_HOLDER, 2}};
     static uint8_t record_bytes[RECORD_BYTES_MAX], out[sizeof buffer];
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -127,7 +142,7 @@ static void a_body_that_grew_is_read_without_what_is_new(void **state)
         pack_init(&p, record_bytes, sizeof record_bytes);
         sample_record(kinds[i].kind, &p);
         assert_int_equal(record_decode(record_bytes, p.len, &r), ERR_OK);
-        const struct slice body = r.body;
+        const struct slice body = kinds[i].kind == RECORD_SPEC ? spec_with_nets() : r.body;
         start(NULL);
         pack_raw(&k, body.p, body.len);
         for (uint32_t more = 1; more < 20; more += 9) {
@@ -205,6 +220,91 @@ static void arguments_have_the_bound_of_a_guests_command_line(void **state)
     assert_int_equal(spec_body_decode(packed(), &out), ERR_OK);
     pack_init(&k, buffer, 40);
     assert_int_equal(spec_body_encode(&s, args, 1, &k), ERR_TOO_LARGE);
+}
+
+static void nets_are_read_as_they_were_written_and_checked(void **state)
+{
+    (void)state;
+    static const struct net_ref bad[] = {{"", "lan"}, {"ser vice", "lan"}, {"service", ""}, {"service", "La n"}};
+    struct spec_body s, out;
+    assert_int_equal(spec_body_decode(spec_with_nets(), &s), ERR_OK);
+    assert_int_equal(s.net_count, 2);
+    assert_string_equal(s.nets[0].device, "service");
+    assert_string_equal(s.nets[0].network, "public");
+    assert_string_equal(s.nets[1].device, "Admin0");
+    assert_string_equal(s.nets[1].network, "lan");
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct spec_body wrong = s;
+        wrong.nets[1] = bad[i];
+        start(NULL);
+        assert_int_equal(spec_body_encode(&wrong, sample_args, 2, &k), ERR_OK);
+        assert_int_equal(spec_body_decode(packed(), &out), ERR_INVALID);
+    }
+    s.nets[1] = (struct net_ref){"service", "lan"}; /* there twice */
+    start(NULL);
+    assert_int_equal(spec_body_encode(&s, sample_args, 2, &k), ERR_OK);
+    assert_int_equal(spec_body_decode(packed(), &out), ERR_INVALID);
+}
+
+static void the_networks_of_a_node_are_ascending(void **state)
+{
+    (void)state;
+    struct node_body n = sample_node(), out;
+    n.network_count = 2;
+    strcpy(n.networks[0], "lan");
+    strcpy(n.networks[1], "public");
+    assert_int_equal(node_round(&n, &out), ERR_OK);
+    assert_int_equal(out.network_count, 2);
+    assert_string_equal(out.networks[1], "public");
+    strcpy(n.networks[1], "lan");
+    assert_int_equal(node_round(&n, &out), ERR_INVALID);
+}
+
+static const char *expanded(const char *arg)
+{
+    static char text[256];
+    static uint8_t bytes[512];
+    const struct arg_values values = {.slot = 12, .node = "attic", .app = "web"};
+    struct pack p;
+    struct slice rest, out;
+    pack_init(&p, bytes, sizeof bytes);
+    arg_expand((struct slice){(const uint8_t *)arg, strlen(arg)}, &values, &p);
+    assert_int_equal(pack_end(&p), ERR_OK);
+    rest = (struct slice){bytes, p.len};
+    assert_true(spec_arg_next(&rest, &out));
+    snprintf(text, sizeof text, "%.*s", (int)out.len, (const char *)out.p);
+    return text;
+}
+
+static void arguments_are_filled_in(void **state)
+{
+    (void)state;
+    char text[200];
+    assert_string_equal(expanded("--ipv4=10.0.0.{{slot}}/24"), "--ipv4=10.0.0.12/24");
+    assert_string_equal(expanded("{{app}}-{{ slot }}@{{node}}"), "web-12@attic");
+    assert_string_equal(expanded("{{later}}{{slot}}{{ more"), "{{later}}12{{ more");
+    assert_string_equal(expanded("{slot} }} {{"), "{slot} }} {{");
+    assert_string_equal(expanded("{{{slot}}}"), "{{{slot}}}"); /* the word is "{slot" */
+    assert_string_equal(expanded(""), "");
+    assert_int_equal(arg_check("a {{slot}} {{ app }}{{node}} {{", text, sizeof text), ERR_OK);
+    assert_int_equal(arg_check("--x={{slots}}", text, sizeof text), ERR_INVALID);
+    assert_string_equal(text, "args: {{slots}} is nothing that can be filled in; there are {{slot}}, {{node}} and "
+                              "{{app}}");
+}
+
+static void arguments_may_not_outgrow_a_command_line(void **state)
+{
+    (void)state;
+    static char arg[ARGS_BYTES_MAX];
+    const char *args[] = {arg};
+    const struct spec_body s = sample_spec();
+    for (size_t i = 0; i + 9 < sizeof arg / 2; i += 8)
+        memcpy(arg + i, "{{node}}", 9);
+    start(NULL);
+    assert_int_equal(spec_body_encode(&s, args, 1, &k), ERR_TOO_LARGE);
+    arg[8 * (ARGS_BYTES_MAX / 64)] = '\0';
+    start(NULL);
+    assert_int_equal(spec_body_encode(&s, args, 1, &k), ERR_OK);
 }
 
 static void a_peer_can_read_every_spec_that_is_written(void **state)
@@ -482,6 +582,10 @@ int main(void)
         T(a_body_that_grew_is_read_without_what_is_new),
         T(a_spec_is_read_as_it_was_written),
         T(arguments_have_the_bound_of_a_guests_command_line),
+        T(arguments_are_filled_in),
+        T(arguments_may_not_outgrow_a_command_line),
+        T(nets_are_read_as_they_were_written_and_checked),
+        T(the_networks_of_a_node_are_ascending),
         T(a_peer_can_read_every_spec_that_is_written),
         T(a_spec_may_stand_behind_others_in_a_buffer),
         T(what_may_be_asked_for_is_checked_alike_everywhere),

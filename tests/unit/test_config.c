@@ -34,7 +34,8 @@ static void a_whole_file_is_read(void **state)
               "4G\n"
               "labels: {zone: attic, disk: ssd}\nkey-file: /etc/unimesh/mesh.key\nstate: "
               "/var/lib/unimesh\n"
-              "run: /run/unimesh\nmesh: home\nlog-format: json\ntenders: {spt: /opt/solo5-spt}\n"))
+              "run: /run/unimesh\nmesh: home\nlog-format: json\ntenders: {spt: /opt/solo5-spt}\n"
+              "networks: {public: br0, lan: {bridge: br1}}\n"))
         fail_msg("%s", error.text);
     assert_string_equal(c.name, "attic");
     assert_true(c.bind_given);
@@ -55,6 +56,10 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(c.log_format, CONFIG_LOG_JSON);
     assert_string_equal(c.tender[TARGET_SPT], "/opt/solo5-spt");
     assert_string_equal(c.tender[TARGET_HVT], "");
+    assert_int_equal(c.networks.count, 2);
+    assert_string_equal(c.networks.v[0].name, "lan");
+    assert_string_equal(networks_find(&c.networks, "public")->bridge, "br0");
+    assert_null(networks_find(&c.networks, "attic"));
 }
 
 static void an_empty_file_says_nothing(void **state)
@@ -90,6 +95,12 @@ static void what_is_wrong_is_said_with_its_line(void **state)
             "meshd.yaml:1: memory: \"lots\" is no size in whole MiB; write 512M or 8G");
     refuses("log-format: xml\n", "meshd.yaml:1: log-format: \"xml\" is neither logfmt nor json");
     refuses("labels: [a]\n", "meshd.yaml:1: labels: is no mapping; write labels: {LABEL: VALUE}");
+    refuses("networks: br0\n", "meshd.yaml:1: networks: is no mapping; write networks: {NETWORK: BRIDGE}");
+    refuses("networks:\n  public: {bridge: br0, vlan: 3}\n",
+            "meshd.yaml:2: networks.public.vlan: there is no such key; a network has a bridge");
+    refuses("networks: {public: {}}\n", "meshd.yaml:1: networks.public: write networks: {public: {bridge: BRIDGE}}");
+    refuses("networks: {public: a/b}\n", "meshd.yaml:1: networks.public: \"a/b\" is no bridge's name; "
+                                         "`ip link show type bridge` lists what is there");
     refuses("tenders: {xen: /x}\n", "meshd.yaml:1: tenders.xen: is no key of the daemon's "
                                     "configuration; there are hvt, spt, virtio");
     refuses("name: A\n", "meshd.yaml:1: name: \"A\" is no name; take 1 to 63 of a-z, 0-9, - and ., "
@@ -113,6 +124,11 @@ static void options_are_said_by_the_same_names(void **state)
     assert_string_equal(c.tender[TARGET_HVT], "/opt/hvt");
     assert_int_equal(config_set(&c, "tender", "xen=/x", why, sizeof why), ERR_INVALID);
     assert_string_equal(why, "tender: \"xen\" is no target; there are hvt, spt and virtio");
+    assert_int_equal(config_set(&c, "network", "public=br0", why, sizeof why), ERR_OK);
+    assert_int_equal(config_set(&c, "network", "public=br7", why, sizeof why), ERR_OK);
+    assert_int_equal(c.networks.count, 1);
+    assert_string_equal(c.networks.v[0].bridge, "br7"); /* the last word holds */
+    assert_int_equal(config_set(&c, "network", "public", why, sizeof why), ERR_INVALID);
     assert_int_equal(config_set(&c, "label", "zone", why, sizeof why), ERR_INVALID);
     assert_int_equal(config_set(&c, "memory", "99999999999G", why, sizeof why), ERR_TOO_LARGE);
     assert_int_equal(config_set(&c, "nonsense", "x", why, sizeof why), ERR_NOT_FOUND);

@@ -258,7 +258,7 @@ static void the_node_checks_images_again(void **state)
     like.devices[0] = (struct solo5_device){.name = "storage", .type = SOLO5_BLOCK};
     uint8_t body[RECORD_BODY_MAX];
     size_t len[3] = {elf_image(&like, bytes), 26, 0};
-    const char *says[3] = {"block \"storage\"", "not an ELF file", "is not at this node"};
+    const char *says[3] = {"block device \"storage\"", "not an ELF file", "is not at this node"};
     for (int i = 0; i < 3; i++) {
         struct spec_body s = {.name = "raw", .revision = 1, .image_count = 1, .memory_mib = 16};
         struct control_message m = {.type = CONTROL_DEPLOY, .deploy = {.replicas = 1}};

@@ -173,7 +173,9 @@ static void images_that_cannot_run_are_refused(void **state)
     like.device_count = 1;
     like.devices[0] = (struct solo5_device){.name = "service", .type = SOLO5_NET};
     file_write("net", bytes, elf_image(&like, bytes), path, sizeof path);
-    fails(meshctl("deploy", path, "--name", "x", NULL), 1, "net \"service\"");
+    fails(meshctl("deploy", path, "--name", "x", NULL), 1, "net device \"service\", and no network is given");
+    fails(meshctl("deploy", path, "--name", "x", "--net", "admin=lan", NULL), 1, "net device \"service\"");
+    fails(meshctl("deploy", path, "--name", "x", "--net", "service", NULL), 2, "is not DEVICE=NETWORK");
     like.device_count = 0;
     snprintf(like.arch, sizeof like.arch, "aarch64");
     file_write("arm", bytes, elf_image(&like, bytes), path, sizeof path);

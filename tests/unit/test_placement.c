@@ -150,6 +150,15 @@ static void what_an_app_asks_of_a_host_is_checked_and_named(void **state)
     node.targets = 1u << TARGET_SPT;
     assert_int_equal(placement_fits(&spec, &node, &t, why, sizeof why), ERR_UNSUPPORTED);
     assert_non_null(strstr(why, "hvt, virtio"));
+    node.targets = 1u << TARGET_VIRTIO;
+    spec.net_count = 1;
+    spec.nets[0] = (struct net_ref){"service", "public"};
+    assert_int_equal(placement_fits(&spec, &node, &t, why, sizeof why), ERR_NOT_FOUND);
+    assert_string_equal(why, "its device service needs the network public");
+    node.network_count = 1;
+    strcpy(node.networks[0], "public");
+    assert_int_equal(placement_fits(&spec, &node, &t, why, sizeof why), ERR_OK);
+    assert_int_equal(placement_reserve_mib(&spec, TARGET_HVT), 16 + 4 + 2);
     assert_true(placement_reserve_mib(&spec, TARGET_VIRTIO) >
                 placement_reserve_mib(&spec, TARGET_SPT));
     assert_true(placement_reserve_mib(&spec, TARGET_SPT) > spec.memory_mib);

@@ -26,6 +26,7 @@
 
 #include <cmocka.h>
 
+static const struct networks no_networks;
 static struct {
     char dir[SCRATCH_PATH], run[SCRATCH_PATH], tender[SCRATCH_PATH], image[SCRATCH_PATH];
     char priv[SCRATCH_PATH], shim[SCRATCH_PATH];
@@ -46,7 +47,7 @@ static int set_up(void **state)
     scratch_write(scratch_path(t.image, "%.90s/an image", t.dir), 0644, "not looked at");
     (void)scratch_program(t.priv, "mesh-priv");
     (void)scratch_program(t.shim, "mesh-shim");
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
     return 0;
 }
 
@@ -308,12 +309,14 @@ static void what_keeps_it_from_beginning_is_told(void **state)
     (void)state;
     char why[256] = "", path[SCRATCH_PATH], expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn("/nowhere/mesh-priv", t.run, t.shim, 500, &fd, why, sizeof why), ERR_NOT_FOUND);
+    assert_int_equal(priv_spawn("/nowhere/mesh-priv", t.run, t.shim, &no_networks, 500, &fd, why, sizeof why),
+                     ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-priv can't be run: No such file or directory");
-    assert_int_equal(priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", 500, &fd, why, sizeof why), ERR_NOT_FOUND);
+    assert_int_equal(priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", &no_networks, 500, &fd, why, sizeof why),
+                     ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-shim can't be run: No such file or directory");
     (void)scratch_path(path, "%.90s/run", t.image);
-    assert_int_equal(priv_spawn(t.priv, path, t.shim, 500, &fd, why, sizeof why), ERR_IO);
+    assert_int_equal(priv_spawn(t.priv, path, t.shim, &no_networks, 500, &fd, why, sizeof why), ERR_IO);
     snprintf(expected, sizeof expected, "the run folder %s can't be made: Not a directory", path);
     assert_string_equal(why, expected);
 }
@@ -323,7 +326,7 @@ static void one_mesh_priv_a_run_folder(void **state)
     (void)state;
     char why[256] = "", expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, 500, &fd, why, sizeof why), ERR_BUSY);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, 500, &fd, why, sizeof why), ERR_BUSY);
     snprintf(expected, sizeof expected, "another node uses the run folder %s: give this one its own (--run)", t.run);
     assert_string_equal(why, expected);
     struct priv_answer a = start(1);
@@ -336,7 +339,7 @@ static void one_mesh_priv_a_run_folder(void **state)
         send_request(&r);
     }
     close(t.fd);
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
     for (uint64_t i = 1; i < 20; i++) { /* all of it was done before the next one began */
         char path[SCRATCH_PATH];
         assert_true(scratch_exists(in_folder(path, i, "image")));
@@ -359,6 +362,38 @@ static size_t a_start_encoded(uint8_t *out, size_t size)
     size_t len;
     assert_int_equal(priv_request_encode(&r, out, size, &len), ERR_OK);
     return len;
+}
+
+static void nets_of_a_start_are_read_as_written(void **state)
+{
+    (void)state;
+    struct priv_request r = {.verb = PRIV_START, .id = 3, .target = TARGET_SPT, .memory_mib = 8, .tender = "/q",
+                             .image = "/i", .net_count = 1, .nets = {{"service", "public"}}}, out;
+    uint8_t bytes[512];
+    size_t len;
+    assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_OK);
+    assert_int_equal(out.net_count, 1);
+    assert_string_equal(out.nets[0].device, "service");
+    assert_string_equal(out.nets[0].network, "public");
+    strcpy(r.nets[0].device, "a/b");
+    assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_INVALID);
+}
+
+static void a_network_that_it_was_not_told_of_is_refused(void **state)
+{
+    (void)state;
+    struct priv_request r = request(PRIV_START, 1);
+    r.net_count = 1;
+    r.nets[0] = (struct net_ref){"service", "public"};
+    struct priv_answer a = call(&r);
+    assert_int_equal(a.err, ERR_NOT_FOUND);
+    assert_string_equal(a.text, "this host has no network public");
+    r = request(PRIV_NETWORKS, 1);
+    a = call(&r);
+    assert_int_equal(a.err, ERR_OK);
+    assert_int_equal(a.networks, 0);
 }
 
 static void a_start_has_these_bytes(void **state)
@@ -441,6 +476,8 @@ int main(void)
         TEST(garbage_is_answered_and_no_more),
         TEST(what_keeps_it_from_beginning_is_told),
         TEST(one_mesh_priv_a_run_folder),
+        cmocka_unit_test(nets_of_a_start_are_read_as_written),
+        TEST(a_network_that_it_was_not_told_of_is_refused),
         cmocka_unit_test(a_start_has_these_bytes),
         cmocka_unit_test(cut_or_flipped_bytes_do_no_harm),
         cmocka_unit_test(an_answer_is_read_as_written),

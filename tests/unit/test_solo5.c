@@ -5,6 +5,7 @@
 #include "tests/support/scratch.h"
 
 #include "store/base/rng.h"
+#include "store/model/devices.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -374,6 +375,66 @@ static void real_images_are_read(void **state)
     }
 }
 
+/* ---- Devices, and what the app gives for them ------------------------------------------------------- */
+
+static void devices_get_what_the_app_names(void **state)
+{
+    (void)state;
+    static const struct solo5_image like = {.target = TARGET_VIRTIO,
+                                            .device_count = 2,
+                                            .devices = {{.name = "service", .type = SOLO5_NET},
+                                                        {.name = "admin", .type = SOLO5_NET}}};
+    static const struct net_ref admin = {"admin", "lan"}, service = {"service", "public"};
+    struct network_names known = {0};
+    struct solo5_image image = like;
+    struct spec_body s = {.net_count = 2, .nets = {admin, service}};
+    char said[512];
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_OK);
+    assert_string_equal(s.nets[0].device, "service"); /* a virtio guest takes them by their order */
+    assert_string_equal(s.nets[0].network, "public");
+    assert_string_equal(s.nets[1].device, "admin");
+    image.target = TARGET_SPT;
+    s = (struct spec_body){.net_count = 2, .nets = {admin, service}};
+    assert_int_equal(devices_fit(&s, &image, NULL, said, sizeof said), ERR_OK);
+    assert_string_equal(s.nets[0].device, "admin"); /* to others they are named */
+    s.net_count = 1;
+    assert_int_equal(devices_fit(&s, &image, NULL, said, sizeof said), ERR_INVALID);
+    assert_string_equal(said, "its manifest asks for the net device \"service\", and no network is given for it; "
+                              "write nets: {service: NETWORK}");
+    network_names_add(&known, "lan");
+    network_names_add(&known, "public");
+    network_names_add(&known, "lan");
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    assert_non_null(strstr(said, "; there are: lan, public"));
+    image.device_count = 1;
+    s = (struct spec_body){.net_count = 2, .nets = {service, admin}};
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    assert_string_equal(said, "nets: its manifest has no net device \"admin\"; it has: service");
+}
+
+static void one_device_and_one_network_need_no_words(void **state)
+{
+    (void)state;
+    struct solo5_image image = {
+        .target = TARGET_SPT, .device_count = 1, .devices = {{.name = "service", .type = SOLO5_NET}}};
+    struct network_names known = {0};
+    struct spec_body s = {0};
+    char said[512];
+    assert_int_equal(devices_fit(&s, &image, NULL, said, sizeof said), ERR_OK); /* the node will say */
+    assert_int_equal(s.net_count, 0);
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    assert_non_null(strstr(said, "no host of this mesh has a network"));
+    network_names_add(&known, "lan");
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_OK);
+    assert_int_equal(s.net_count, 1);
+    assert_string_equal(s.nets[0].network, "lan");
+    s.net_count = 0;
+    network_names_add(&known, "public");
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    image.devices[0].type = SOLO5_BLOCK;
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_UNSUPPORTED);
+}
+
 #define T(name) cmocka_unit_test_setup(name, make)
 
 int main(void)
@@ -382,6 +443,8 @@ int main(void)
         T(target_and_devices_are_read),
         T(every_target_and_architecture_that_runs_is_known),
         T(sixty_three_devices_with_the_longest_names_are_read),
+        T(devices_get_what_the_app_names),
+        T(one_device_and_one_network_need_no_words),
         T(what_is_no_elf_file_is_refused),
         T(program_headers_have_their_form),
         T(an_elf_without_the_notes_is_not_found),

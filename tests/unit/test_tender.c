@@ -89,6 +89,49 @@ static void qemu_gets_one_line(void **state)
     expect(&g, QEMU "kvm|-m|32|-kernel|image");
 }
 
+static void nets_are_named_to_solo5_and_in_order_for_qemu(void **state)
+{
+    (void)state;
+    static const struct tender_net nets[] = {{"service", "um0000aaaaaaaaa", "02:00:00:00:00:01"},
+                                             {"admin", "um0000bbbbbbbbb", "02:00:00:00:00:02"}};
+    struct tender_guest g = guest(TARGET_SPT, NULL, 0);
+    g.net_count = 2;
+    g.nets = nets;
+    expect(&g, "/bin/tender|--mem=32|--net:service=um0000aaaaaaaaa|--net-mac:service=02:00:00:00:00:01|"
+               "--net:admin=um0000bbbbbbbbb|--net-mac:admin=02:00:00:00:00:02|--|image");
+    g.target = TARGET_VIRTIO;
+    expect(&g, QEMU "tcg,thread=single,tb-size=16|-m|32|"
+                    "-netdev|tap,id=net0,ifname=um0000aaaaaaaaa,script=no,downscript=no|"
+                    "-device|virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,romfile=|"
+                    "-netdev|tap,id=net1,ifname=um0000bbbbbbbbb,script=no,downscript=no|"
+                    "-device|virtio-net-pci,netdev=net1,mac=02:00:00:00:00:02,romfile=|-kernel|image");
+}
+
+static void the_address_of_a_net_is_its_units(void **state)
+{
+    (void)state;
+    const struct uid app = {{1, 2, 3}}, other = {{1, 2, 4}};
+    char a[MAC_TEXT], b[MAC_TEXT], tap[2][LINK_SIZE], prefix[2][TAP_PREFIX + 1];
+    net_mac_text(&app, 1, "service", a);
+    assert_int_equal(a[1] == '2' || a[1] == '6' || a[1] == 'a' || a[1] == 'e', 1); /* local, and one station's */
+    net_mac_text(&app, 1, "service", b);
+    assert_string_equal(a, b);
+    net_mac_text(&app, 2, "service", b);
+    assert_string_not_equal(a, b);
+    net_mac_text(&app, 1, "admin", b);
+    assert_string_not_equal(a, b);
+    net_mac_text(&other, 1, "service", b);
+    assert_string_not_equal(a, b);
+    net_tap_prefix("/run/a/units", prefix[0]);
+    net_tap_prefix("/run/b/units", prefix[1]);
+    assert_string_not_equal(prefix[0], prefix[1]);
+    net_tap_name(prefix[0], "run", 0, tap[0]);
+    net_tap_name(prefix[0], "run", 1, tap[1]);
+    assert_int_equal(strlen(tap[0]), LINK_SIZE - 1);
+    assert_int_equal(strncmp(tap[0], prefix[0], TAP_PREFIX), 0);
+    assert_string_not_equal(tap[0], tap[1]);
+}
+
 static void arguments_arrive_as_they_were_written(void **state)
 {
     (void)state;
@@ -332,6 +375,8 @@ int main(void)
         cmocka_unit_test(solo5_tenders_get_a_word_an_argument),
         cmocka_unit_test(memory_is_what_the_tender_can_give),
         cmocka_unit_test(qemu_gets_one_line),
+        cmocka_unit_test(nets_are_named_to_solo5_and_in_order_for_qemu),
+        cmocka_unit_test(the_address_of_a_net_is_its_units),
         cmocka_unit_test(arguments_arrive_as_they_were_written),
         cmocka_unit_test(a_command_line_has_its_limit),
         cmocka_unit_test(every_row_of_the_table),

@@ -1,0 +1,25 @@
+/* What a guest may send, by nftables: frames from its own address on the link, with ARP that says so, and no word of a
+ * router's or an address server's. One atomic change a tap, in a table of our own (`bridge unimesh`), which other rules
+ * neither see nor lose by.
+ *
+ * The nftables library is in a program of its own, mesh-filter (filter_main.c), which mesh-priv starts when there are
+ * networks: it is large, it is under the GPL, and should it crash, it is started again and asked again. */
+#ifndef UNIMESH_NODE_RUNTIME_FILTER_H
+#define UNIMESH_NODE_RUNTIME_FILTER_H
+
+#include "store/base/err.h"
+
+#include <stddef.h>
+
+/* Is there nftables for bridges here, and may we use it? Makes the table. ERR_UNSUPPORTED: `why` says what is
+ * missing. */
+enum err filter_usable(char *why, size_t why_size) MUST_USE;
+
+/* From now on for frames that come from the tap; there already: the same anew. mac: as text, the guest's.
+ * ERR_UNSUPPORTED. */
+enum err filter_add(const char *tap, const char *mac, char *why, size_t why_size) MUST_USE;
+
+/* There is none: nothing happens. */
+void filter_remove(const char *tap);
+
+#endif
