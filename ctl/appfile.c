@@ -214,7 +214,7 @@ static enum err args_read(struct reading *r)
         if (strcmp(clean, arg) != 0)
             return FAIL(r, line, "args: \"%.64s\" holds a control character", clean);
         char text[256];
-        if (arg_check(arg, text, sizeof text))
+        if (arg_check(arg, NULL, text, sizeof text))
             return FAIL(r, line, "%s", text);
         r->a->args[i] = strdup(arg);
         if (!r->a->args[i])

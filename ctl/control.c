@@ -226,6 +226,11 @@ static void unit_encode(const struct control_unit *u, struct pack *k)
     pack_uint(k, u->pid);
     pack_uint(k, u->memory_mib);
     pack_clean(k, u->reason);
+    pack_array(k, 2 * u->address_count);
+    for (uint32_t i = 0; i < u->address_count; i++) {
+        pack_clean(k, u->addresses[i].network);
+        pack_bin(k, u->addresses[i].ip.b, sizeof u->addresses[i].ip.b);
+    }
 }
 
 static void unit_decode(struct cursor *c, struct control_unit *u)
@@ -252,6 +257,11 @@ static void unit_decode(struct cursor *c, struct control_unit *u)
     u->pid = u32_of(c);
     u->memory_mib = u32_of(c);
     cursor_text(c, u->reason, sizeof u->reason);
+    u->address_count = cursor_array(c, 2 * UNIT_ADDRESSES_MAX) / 2;
+    for (uint32_t i = 0; i < u->address_count && !c->err; i++) {
+        cursor_text(c, u->addresses[i].network, sizeof u->addresses[i].network);
+        cursor_fixed(c, u->addresses[i].ip.b, sizeof u->addresses[i].ip.b);
+    }
 }
 
 static uint32_t users_listed(const struct control_image *i)
@@ -343,7 +353,7 @@ static void end_decode(struct cursor *c, struct control_end *e)
 static uint32_t fields_of(uint64_t type)
 {
     static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0};
-    static const uint8_t answers[] = {3, 17, 12, 18, 4, 2, 7, 5, 4, 2};
+    static const uint8_t answers[] = {3, 17, 12, 19, 4, 2, 7, 5, 4, 2};
     if (type < sizeof requests)
         return requests[type];
     if (type >= CONTROL_ABOUT && type - CONTROL_ABOUT < sizeof answers)

@@ -174,6 +174,11 @@ struct control_unit {
     uint32_t pid;
     uint32_t memory_mib;
     char reason[REASON_SIZE];
+    uint32_t address_count;
+    struct control_address { /* of its guest, on a network */
+        char network[NAME_SIZE];
+        struct ip ip;
+    } addresses[UNIT_ADDRESSES_MAX];
 };
 
 struct control_image {

@@ -258,7 +258,7 @@ static enum cli_status args_override(struct deploy *d)
     a->args_count = 0;
     for (uint32_t i = 0; i < d->cli->args_count; i++) {
         char text[256];
-        if (arg_check(d->cli->args[i], text, sizeof text))
+        if (arg_check(d->cli->args[i], NULL, text, sizeof text))
             return cli_fail(CLI_FAILED, "%s", text);
         a->args[i] = strdup(d->cli->args[i]);
         if (!a->args[i])

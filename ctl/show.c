@@ -375,8 +375,34 @@ const struct column UNIT_COLUMNS[] = {
     {"UNIT", false, false}, {"NODE", false, false},   {"STATE", false, false},
     {"REV", true, false},   {"TARGET", false, false}, {"RESTARTS", true, false},
     {"EXIT", true, false},  {"SINCE", true, false},   {"MEMORY", true, true},
-    {"EPOCH", true, true},  {"PID", true, true},      {"REASON", false, false},
-    {NULL, false, false}};
+    {"EPOCH", true, true},  {"PID", true, true},      {"ADDRESSES", false, true},
+    {"REASON", false, false}, {NULL, false, false}};
+
+/* By network; a list, as a guest may have several there. */
+static json_t *unit_addresses_json(const struct control_unit *u)
+{
+    json_t *o = json_object();
+    for (uint32_t i = 0; i < u->address_count; i++) {
+        char text[IP_TEXT];
+        json_t *list = json_object_get(o, u->addresses[i].network);
+        if (!list)
+            json_put(o, u->addresses[i].network, list = json_array());
+        ip_text(&u->addresses[i].ip, text);
+        json_array_append_new(list, json_string(text));
+    }
+    return o;
+}
+
+static void unit_addresses_text(const struct control_unit *u, char *out, size_t size)
+{
+    size_t at = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < u->address_count && at < size; i++) {
+        char text[IP_TEXT];
+        ip_text(&u->addresses[i].ip, text);
+        at += (size_t)snprintf(out + at, size - at, "%s%s", i ? "," : "", text);
+    }
+}
 
 json_t *unit_json(const struct control_unit *u)
 {
@@ -400,6 +426,7 @@ json_t *unit_json(const struct control_unit *u)
     json_put(o, "reason", json_string(u->reason));
     json_put(o, "memory", json_u64(u->memory_mib));
     json_put(o, "since", json_time(u->since_ms));
+    json_put(o, "addresses", unit_addresses_json(u));
     return o;
 }
 
@@ -413,7 +440,7 @@ static const char *unit_color(enum unit_state s)
 
 void unit_line(struct table *t, const struct control_unit *u)
 {
-    char text[NAME_SIZE + 16], since[SINCE_TEXT];
+    char text[NAME_SIZE + 16], since[SINCE_TEXT], addresses[UNIT_ADDRESSES_MAX * IP_TEXT];
     bool overtaken = u->node && !u->winner;
     table_line(t);
     snprintf(text, sizeof text, "%s/%u", u->app_name, u->slot);
@@ -438,6 +465,8 @@ void unit_line(struct table *t, const struct control_unit *u)
     snprintf(text, sizeof text, "%" PRIu64 "%s", u->epoch, u->surrogate ? "s" : "");
     table_cell(t, text);
     table_number(t, u->pid);
+    unit_addresses_text(u, addresses, sizeof addresses);
+    table_cell(t, addresses);
     table_cell(t, u->reason);
 }
 

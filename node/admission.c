@@ -97,13 +97,35 @@ static enum err admit(struct engine *e, const struct app *a, const struct unit *
     return ERR_OK;
 }
 
+/* The slot's last claim says which it has, be it ours or another's. */
+static enum err claim_addresses(struct engine *e, struct unit *u, const struct spec_body *spec, char *why, size_t size)
+{
+    struct unit_body before;
+    bool changed;
+    unit_body_copy(&before, &u->body);
+    u->body.address_count = 0;
+    enum err err = addresses_settle(e, u, spec, &changed, why, size);
+    if (err) {
+        unit_body_copy(&u->body, &before);
+        if (u->body.epoch == 0 && !u->body.surrogate)
+            u->body.released = 1; /* it was never a claim */
+    }
+    return err;
+}
+
 static void claim(struct engine *e, node_id from, const struct message_offer *o, const struct app *a,
-                  struct unit *u, enum target target, uint32_t need)
+                  struct unit *u, const struct spec_body *spec, enum target target, uint32_t need)
 {
     struct unit_body *b = &u->body;
+    char why[REASON_SIZE];
     /* What runs with this very spec goes on under the new claim, whatever name it was started by. */
     bool goes_on = u->run == RUN_UP && version_equal(b->spec, a->spec_version);
     bool other = o->previous && o->previous != e->crypto->node;
+    if (!goes_on && claim_addresses(e, u, spec, why, sizeof why)) {
+        admission_answer(e, from, o, OFFER_REFUSED, why);
+        units_dirty(e);
+        return;
+    }
     b->surrogate = o->surrogate ? b->surrogate + 1 : 0;
     if (o->id.epoch > b->epoch)
         b->epoch = o->id.epoch;
@@ -215,6 +237,6 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         admission_answer(e, from, o, OFFER_REFUSED, "its host is out of memory for more units");
     } else {
         u->found = true;
-        claim(e, from, o, a, u, target, need);
+        claim(e, from, o, a, u, &spec, target, need);
     }
 }

@@ -1,7 +1,6 @@
 /* Apps and their slots, as the records say: derived, never authoritative. A record marks its app dirty;
  * apps_refresh works the slots out again, before anything looks at them. */
 #include "node/engine_internal.h"
-#include "store/model/args.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -145,6 +144,8 @@ static bool slots_grow(struct engine *e, struct app *a, uint32_t count)
 static void registers_read(struct engine *e, struct app *a)
 {
     a->deleted = register_of(e, &a->uid, RECORD_DELETED) != NULL;
+    if (a->deleted)
+        addresses_freed(e);
     a->has_spec = false;
     a->wanted = WANTED_RUNNING;
     uint32_t replicas = 0;
@@ -573,15 +574,23 @@ void engine_each_unit(struct engine *e, const struct uid *app, unit_view_fn *vis
             units_of(e, a, visit, ctx);
 }
 
-/* The decoder bounds what they may become. */
-struct slice app_args(struct engine *e, const struct app *a, const struct spec_body *spec, uint16_t slot)
+/* The decoder bounds what the app's may become. */
+enum err app_args(struct engine *e, const struct app *a, const struct spec_body *spec, const struct unit *u,
+                  struct start_args *out, char *why, size_t size)
 {
-    const struct arg_values values = {.slot = slot, .node = e->self.name, .app = a->name};
+    struct arg_net nets[NETS_MAX];
+    const struct arg_values values = {.slot = u->key.slot, .node = e->self.name, .app = a->name,
+                                      .net_count = spec->net_count, .nets = nets};
     struct slice rest = spec->args, arg;
     struct pack k;
-    effects_pack(e->fx, &k, ARGS_BYTES_MAX + 4 * ARGS_MAX);
-    while (spec_arg_next(&rest, &arg))
-        arg_expand(arg, &values, &k);
+    enum err err = ERR_OK;
+    addresses_of_nets(e, u, spec, nets);
+    *out = (struct start_args){.count = spec->args_count};
+    effects_pack(e->fx, &k, ARGS_BYTES_MAX + 4 * ARGS_MAX + ARG_MIRAGE_BYTES);
+    arg_mirage(spec, &values, u->words, &k, &out->count);
+    while (!err && spec_arg_next(&rest, &arg))
+        err = arg_expand(arg, &values, &k, why, size);
     CHECK(!k.err);
-    return effects_packed(e->fx, &k);
+    out->packed = effects_packed(e->fx, &k);
+    return err;
 }

@@ -420,29 +420,56 @@ static enum err say_labels(const struct reading *r)
     return ERR_OK;
 }
 
+/* A network's words; of a list one each. */
+static enum err network_key(const struct reading *r, const struct yaml_node *n, char *words, size_t size)
+{
+    static const char *const keys[] = {"subnet", "gateway", "range"};
+    size_t i = 0, at = strlen(words);
+    while (i < sizeof keys / sizeof keys[0] && strcmp(keys[i], n->key) != 0)
+        i++;
+    if (i == sizeof keys / sizeof keys[0])
+        return yaml_fail(r->doc, n->line, r->error, ERR_INVALID,
+                         "networks: %.64s: there is no such key; a network has bridge, subnet, gateway and range",
+                         n->key);
+    if (n->kind == YAML_TREE_MAPPING)
+        return yaml_fail(r->doc, n->line, r->error, ERR_INVALID, "networks: %s: is to be one value, or a list of them",
+                         keys[i]);
+    for (const struct yaml_node *v = n->kind == YAML_TREE_SEQUENCE ? n->child : n; v; v = v == n ? NULL : v->next) {
+        if (v->kind != YAML_TREE_SCALAR || strchr(v->value, ',') || at >= size)
+            return yaml_fail(r->doc, v->line, r->error, ERR_INVALID,
+                             "networks: %s: is to be one value, or a list of them", keys[i]);
+        at += (size_t)snprintf(words + at, size - at, ",%s=%.100s", keys[i], v->value);
+    }
+    return ERR_OK;
+}
+
+static enum err say_network(const struct reading *r, const struct yaml_node *n)
+{
+    char key[128], words[2 * NETWORK_WORDS];
+    const struct yaml_node *bridge = n->kind == YAML_TREE_MAPPING ? yaml_find(n, "bridge") : n;
+    if (!bridge || bridge->kind != YAML_TREE_SCALAR)
+        return yaml_fail(r->doc, n->line, r->error, ERR_INVALID,
+                         "networks.%.64s: write networks: {%.64s: {bridge: BRIDGE}}", n->key, n->key);
+    snprintf(words, sizeof words, "%.100s", bridge->value);
+    for (const struct yaml_node *k = n->kind == YAML_TREE_MAPPING ? n->child : NULL; k; k = k->next) {
+        enum err err = k == bridge ? ERR_OK : network_key(r, k, words, sizeof words);
+        if (err)
+            return err;
+    }
+    snprintf(key, sizeof key, "networks.%.100s", n->key);
+    return say(r, bridge, key, words);
+}
+
 static enum err say_networks(const struct reading *r)
 {
     const struct yaml_node *map = yaml_find(yaml_doc_root(r->doc), "networks");
     if (map && map->kind != YAML_TREE_MAPPING)
         return yaml_fail(r->doc, map->line, r->error, ERR_INVALID,
                          "networks: is no mapping; write networks: {NETWORK: BRIDGE}");
-    for (const struct yaml_node *n = map ? map->child : NULL; n; n = n->next) {
-        char key[128];
-        const struct yaml_node *bridge = n->kind == YAML_TREE_MAPPING ? yaml_find(n, "bridge") : n;
-        for (const struct yaml_node *k = n->kind == YAML_TREE_MAPPING ? n->child : NULL; k; k = k->next)
-            if (k != bridge)
-                return yaml_fail(r->doc, k->line, r->error, ERR_INVALID,
-                                 "networks.%.64s.%.64s: there is no such key; a network has a bridge", n->key,
-                                 k->key);
-        if (!bridge || bridge->kind != YAML_TREE_SCALAR)
-            return yaml_fail(r->doc, n->line, r->error, ERR_INVALID,
-                             "networks.%.64s: write networks: {%.64s: {bridge: BRIDGE}}", n->key, n->key);
-        snprintf(key, sizeof key, "networks.%.100s", n->key);
-        enum err err = say(r, bridge, key, bridge->value);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
+    enum err err = ERR_OK;
+    for (const struct yaml_node *n = map ? map->child : NULL; n && !err; n = n->next)
+        err = say_network(r, n);
+    return err;
 }
 
 static enum err say_all(const struct reading *r)

@@ -17,13 +17,14 @@
  *     log-level: info                 # debug, info, warn, error
  *     tenders: {hvt: /usr/bin/solo5-hvt, spt: /usr/bin/solo5-spt, virtio: /usr/bin/qemu-system-x86_64}
  *     programs: /usr/lib/unimesh      # where mesh-priv and mesh-shim are
- *     networks: {public: {bridge: br0}} # that guests can be wired to; {public: br0} is short for it */
+ *     networks:                       # that guests can be wired to; {public: br0} is short for a bridge alone
+ *       public: {bridge: br0, subnet: 10.0.0.0/24, gateway: 10.0.0.1, range: 10.0.0.100-10.0.0.199} */
 #ifndef UNIMESH_NODE_CONFIG_H
 #define UNIMESH_NODE_CONFIG_H
 
 #include "ctl/yaml_doc.h"
 #include "node/effects.h"
-#include "node/networks.h"
+#include "store/model/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
 #include "store/model/bodies.h"

@@ -10,6 +10,7 @@
 #include "store/base/id.h"
 #include "store/base/pack.h"
 #include "store/model/bodies.h"
+#include "store/model/networks.h"
 #include "store/model/record.h"
 #include "store/model/target.h"
 
@@ -42,7 +43,7 @@ struct effect_start {
     uint32_t args_count;
     struct slice args;       /* read with spec_arg_next */
     uint32_t net_count;
-    const struct net_ref *nets;
+    const struct guest_net *nets;
     uint64_t boottime_ms;    /* its first deadline; 0: none */
     const char *app;         /* the app's name, for logs */
 };

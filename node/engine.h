@@ -48,6 +48,7 @@ struct engine_config {
     uint32_t copies;              /* 3: nodes that keep an acknowledged app and its images */
     uint32_t read_only_permille;  /* 800: a store fuller than this takes no new apps (engine_store_fill) */
     uint32_t lonely;              /* 1: neither --join nor --discover: with no peers on disk, nobody is waited for */
+    const struct networks *networks; /* of this host, borrowed; NULL: none */
     uint32_t bugs;                /* simulator: planted bugs to switch on (node/bugs.h); 0 */
 };
 struct engine_config engine_config_default(void);
@@ -131,7 +132,8 @@ bool engine_synced(const struct engine *e);
     X(accusations_refused) X(calls_in) X(calls_out) X(calls_failed) X(calls_malformed)             \
     X(syncs) X(pulls) X(pushes) X(keeps) X(offers_sent) X(offers_accepted) X(offers_refused)       \
     X(claims) X(surrogates) X(takeovers) X(handovers) X(starts) X(ends) X(restarts)                \
-    X(refutations) X(deaths_seen) X(writes) X(writes_failed) X(overtaken) X(load_refused)
+    X(refutations) X(deaths_seen) X(writes) X(writes_failed) X(overtaken) X(load_refused) \
+    X(readdressed)
 struct engine_counters {
 #define X(name) uint64_t name;
     COUNTER_LIST(X)

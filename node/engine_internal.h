@@ -11,6 +11,8 @@
  *   copies.c    copies of images and records
  *   admission.c the host: offers taken or refused
  *   units.c     the host: each unit's state machine
+ *   restarts.c  the host: what follows an end that nobody asked for
+ *   addresses.c the host: the addresses of our units' guests
  *   images.c    the host: images wanted, fetched, held
  *   commands.c  what operators ask
  */
@@ -22,6 +24,7 @@
 #include "node/bugs.h"
 #include "node/engine.h"
 #include "placement/placement.h"
+#include "store/model/args.h"
 
 enum {
     NEVER_RETRY_MS = 1000,       /* between two tries of what failed for want of something */
@@ -191,6 +194,8 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint64_t run_started_ms;
     uint64_t backoff_until_ms;
     uint32_t host_seen;         /* host_changes when it was seen to have its networks here */
+    bool readdress;             /* another has an address of its, and keeps it: it takes a new one */
+    enum arg_words words;       /* which of MirageOS's arguments it has not refused */
     bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
     struct unit_body body;      /* as last published */
     node_id offer_from;         /* who offered it, and so may have the image */
@@ -256,6 +261,27 @@ struct keep { /* a peer's CALL_KEEP that we owe an answer */
     struct hash images[TARGET_COUNT];
     uint64_t until_ms;
 };
+
+void unit_enter(struct engine *e, struct unit *u, enum unit_state state, const char *reason);
+void unit_fault(struct engine *e, const struct unit *u); /* this host failed it: not here for a while */
+
+/* ---- restarts.c ---------------------------------------------------------------------------------- */
+
+void unit_ended_by_itself(struct engine *e, struct unit *u, const struct unit_end *end);
+
+/* ---- addresses.c --------------------------------------------------------------------------------- */
+
+/* Give each net of the spec its addresses: those that the unit has, or its slot had, where nobody else has them; or new
+ * ones. `changed`: they are to be recorded before it starts. ERR_FULL: none is free, `why` says of which network. */
+enum err addresses_settle(struct engine *e, struct unit *u, const struct spec_body *spec, bool *changed, char *why,
+                          size_t size) MUST_USE;
+void addresses_freed(struct engine *e); /* a claim was given up, or an app removed */
+/* A claim, be it another's or ours: does it have an address of a unit of ours, and keep it? */
+void addresses_on_unit(struct engine *e, const struct entry *entry);
+void addresses_look(struct engine *e); /* … at all claims that were on disk, for what was adopted */
+void addresses_of_nets(const struct engine *e, const struct unit *u, const struct spec_body *spec,
+                       struct arg_net out[static NETS_MAX]);
+const struct guest_net *addresses_for_start(struct engine *e, const struct unit *u, const struct spec_body *spec);
 
 /* ---- commands.c --------------------------------------------------------------------------------- */
 
@@ -384,6 +410,8 @@ struct engine {
     struct stranger strangers[STRANGERS_MAX];
     uint32_t stranger_count;
     bool units_dirty;
+    bool addresses_short;  /* a unit was refused for want of one */
+    bool addresses_looked; /* at all others' claims, since we are ready */
     uint64_t faults_ms;      /* the first app's fault_until_ms; UINT64_MAX: none has one; 0: to be looked for */
     uint64_t units_next_ms;
     uint32_t reserved_mib;
@@ -493,7 +521,13 @@ void apps_on_liveness(struct engine *e, node_id member); /* it lives, or doesn't
 void apps_refresh(struct engine *e); /* those that are dirty */
 enum err app_spec(const struct engine *e, const struct app *a, struct spec_body *out) MUST_USE;
 /* The arguments of one of its units, filled in, in the effects' buffer. */
-struct slice app_args(struct engine *e, const struct app *a, const struct spec_body *spec, uint16_t slot);
+struct start_args {
+    uint32_t count;
+    struct slice packed;
+};
+/* ERR_NOT_FOUND: they want an address that there is none of, `why` says which. */
+enum err app_args(struct engine *e, const struct app *a, const struct spec_body *spec, const struct unit *u,
+                  struct start_args *out, char *why, size_t size) MUST_USE;
 /* At rest: ended as it should, or failing everywhere, with the spec that is wanted now. It takes no memory, and nobody
  * starts it elsewhere, whatever becomes of its host. */
 bool slot_at_rest(const struct app *a, const struct slot_claim *c);

@@ -78,10 +78,12 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-static bool refused_by(const struct app *a, node_id node, uint64_t room_seq)
+/* A refusal may speak of a later sequence than the record that we have: it came straight. */
+static bool refused_by(const struct engine *e, const struct app *a, node_id node, uint64_t room_seq)
 {
     for (uint32_t i = 0; i < a->refusal_count; i++)
-        if (a->refusals[i].node == node && a->refusals[i].room_seq == room_seq)
+        if (a->refusals[i].node == node &&
+            (bug(e, BUG_REOFFER_REFUSED) ? room_seq == a->refusals[i].room_seq : room_seq <= a->refusals[i].room_seq))
             return true;
     return false;
 }
@@ -221,7 +223,7 @@ static size_t candidates_collect(struct engine *e, const struct plan *p, uint32_
     node_id self = e->crypto->node;
     if (self != not && self_takes_units(e) && p->self_units == units &&
         (e->host.targets & p->target_mask) && e->self.capacity_mib >= a->memory_mib &&
-        e->self.capacity_mib - a->memory_mib >= used && !refused_by(a, self, e->room_seq))
+        e->self.capacity_mib - a->memory_mib >= used && !refused_by(e, a, self, e->room_seq))
         e->candidates[n++] = (struct candidate){
             .node = self, .capacity_mib = e->self.capacity_mib, .used_mib = used};
     for (struct peer *q = e->peers; q; q = q->hh.next) {
@@ -229,7 +231,7 @@ static size_t candidates_collect(struct engine *e, const struct plan *p, uint32_
         if (q->node == not || q->app_units != units || !(q->targets & p->target_mask) ||
             (q->flags & (NODE_DRAINING | NODE_READ_ONLY | NODE_LEFT)) ||
             q->capacity_mib < a->memory_mib || q->capacity_mib - a->memory_mib < used ||
-            refused_by(a, q->node, q->room_seq) || !peer_is_alive(e, q))
+            refused_by(e, a, q->node, q->room_seq) || !peer_is_alive(e, q))
             continue;
         e->candidates[n++] =
             (struct candidate){.node = q->node, .capacity_mib = q->capacity_mib, .used_mib = used};
@@ -716,7 +718,7 @@ static void reason_of(struct engine *e, const struct plan *p, node_id node, stru
         r->full++;
         r->most_free_mib = max_u32(r->most_free_mib, free_mib);
         r->need_mib = r->need_mib == 0 || need_mib < r->need_mib ? need_mib : r->need_mib;
-    } else if (refused_by(p->app, node, room_seq)) {
+    } else if (refused_by(e, p->app, node, room_seq)) {
         r->refused++;
         for (uint32_t i = 0; i < p->app->refusal_count; i++)
             if (p->app->refusals[i].node == node)

@@ -79,6 +79,8 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
         apps_on_unit(e, entry);
         if (record_key_owner(key) == e->crypto->node)
             units_on_own_record(e, entry, origin);
+        if (origin != ORIGIN_DISK) /* those are looked at together, once the engine is ready */
+            addresses_on_unit(e, entry);
         break;
     case RECORD_HOLDER:
         if (!holder_body_decode(entry->record.body, &holder) && !holder.present)
@@ -156,8 +158,10 @@ enum err records_publish(struct engine *e, const struct record_key *key, struct 
     erase_removed(e);
     if (m.entry && key->kind != RECORD_NODE && key->kind != RECORD_UNIT)
         tell(e, m.entry, ORIGIN_DISK);
-    if (m.entry && key->kind == RECORD_UNIT)
+    if (m.entry && key->kind == RECORD_UNIT) {
         apps_on_unit(e, m.entry);
+        addresses_on_unit(e, m.entry);
+    }
     return ERR_OK;
 }
 

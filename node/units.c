@@ -6,13 +6,11 @@
  *
  * A guest starts only when its claim is on disk under the run's name; its exit record is dropped only when its
  * end is on disk. Memory is reserved before a claim is made and freed when the guest is seen dead. Admission is
- * in admission.c, images in images.c. */
+ * in admission.c, what follows an end in restarts.c, addresses in addresses.c, images in images.c. */
 #include "node/engine_internal.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { MOVE_ON_FAILURES = 3 };
 
 struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot)
 {
@@ -47,6 +45,8 @@ static void unit_drop(struct engine *e, struct unit *u)
     struct mem *mem = e->mem;
     CHECK(u->run == RUN_NONE);
     unit_reserve(e, u, 0);
+    if (u->body.address_count)
+        addresses_freed(e);
     HASH_DEL(e->units, u);
     mem_free(mem, u);
 }
@@ -83,7 +83,7 @@ void unit_reserve(struct engine *e, struct unit *u, uint32_t mib)
         self_room(e);
 }
 
-static void unit_enter(struct engine *e, struct unit *u, enum unit_state state, const char *reason)
+void unit_enter(struct engine *e, struct unit *u, enum unit_state state, const char *reason)
 {
     if (u->body.state != state)
         u->body.since_ms = e->wall;
@@ -93,7 +93,7 @@ static void unit_enter(struct engine *e, struct unit *u, enum unit_state state, 
 
 enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq)
 {
-    uint8_t body[1024];
+    uint8_t body[2048 + REASON_SIZE];
     struct pack k;
     if (u->run == RUN_NONE && u->reserved_mib) /* of the next run; what runs keeps what it was started with */
         u->body.memory_mib = u->reserved_mib;
@@ -136,7 +136,7 @@ void unit_release(struct engine *e, struct unit *u, const char *reason)
     units_dirty(e);
 }
 
-static void unit_fault(struct engine *e, const struct unit *u)
+void unit_fault(struct engine *e, const struct unit *u)
 {
     struct app *a = app_find(e, &u->key.app);
     if (a) {
@@ -163,22 +163,6 @@ void unit_stop(struct engine *e, struct unit *u)
     unit_tell(e, u);
     if (bug(e, BUG_FREE_BEFORE_DEAD))
         unit_reserve(e, u, 0);
-}
-
-static uint64_t backoff_ms(const struct engine *e, uint32_t failures)
-{
-    uint64_t wait = e->cfg.backoff_min_ms;
-    for (uint32_t i = 1; i < failures && wait < e->cfg.backoff_max_ms; i++)
-        wait *= 2;
-    return min_u64(wait, e->cfg.backoff_max_ms);
-}
-
-static void unit_back_off(struct engine *e, struct unit *u, const char *reason)
-{
-    u->body.restarts++;
-    e->count.restarts++;
-    u->backoff_until_ms = e->now + backoff_ms(e, u->failures);
-    unit_enter(e, u, UNIT_BACKOFF, reason);
 }
 
 /* ---- What is wished ------------------------------------------------------------------------------ */
@@ -255,18 +239,22 @@ static uint64_t guest_deadline(const struct engine *e)
 static void unit_start(struct engine *e, struct unit *u, const struct app *a,
                        const struct spec_body *spec, const struct image_ref *ref)
 {
-    struct slice args = app_args(e, a, spec, u->key.slot);
+    struct start_args args;
+    char why[REASON_SIZE];
+    if (app_args(e, a, spec, u, &args, why, sizeof why)) {
+        unit_pass_on(e, u, why);
+        return;
+    }
     const char *name = (const char *)effects_copy(e->fx, a->name, sizeof a->name).p;
-    struct net_ref *nets = effects_bytes(e->fx, spec->net_count * sizeof *nets);
-    memcpy(nets, spec->nets, spec->net_count * sizeof *nets);
+    const struct guest_net *nets = addresses_for_start(e, u, spec);
     struct effect *f = effects_add(e->fx, EFFECT_UNIT_START);
     f->unit = run_id(u);
     f->start = (struct effect_start){
         .image = ref->image,
         .target = u->body.target,
         .memory_mib = spec->memory_mib,
-        .args_count = spec->args_count,
-        .args = args,
+        .args_count = args.count,
+        .args = args.packed,
         .net_count = spec->net_count,
         .nets = nets,
         .boottime_ms = guest_deadline(e),
@@ -344,7 +332,7 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
     enum target target;
     uint32_t need;
     char why[REASON_SIZE];
-    bool renewed = !version_equal(u->body.spec, a->spec_version);
+    bool renewed = !version_equal(u->body.spec, a->spec_version), changed;
     if (at_rest(u, a)) {
         unit_reserve(e, u, 0);
         return;
@@ -378,6 +366,12 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
             unit_pass_on(e, u, im->reason);
         return;
     }
+    if (addresses_settle(e, u, &spec, &changed, why, sizeof why)) {
+        unit_release(e, u, why); /* not the host's fault: it takes the app again as soon as one is free */
+        return;
+    }
+    if (changed && unit_publish(e, u, &u->claim_seq))
+        u->claim_seq = UINT64_MAX; /* published again by units_tick */
     u->waits = u->claim_seq > e->durable_seq;
     if (u->waits && !bug(e, BUG_START_BEFORE_DISK))
         return;
@@ -400,6 +394,12 @@ static bool nets_lost(struct engine *e, struct unit *u, const struct app *a)
     return false;
 }
 
+static void unit_readdressed(struct engine *e, const struct unit *u)
+{
+    e->count.readdressed++;
+    unit_log(e, u, LOG_WARN, "unit.readdressed");
+}
+
 /* It runs and should. Is it what should run? First all that the new one needs, then the old one ends. */
 static void run_up(struct engine *e, struct unit *u, const struct app *a)
 {
@@ -417,7 +417,9 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
             unit_stop(e, u);
         return;
     }
-    if (e->ready && nets_lost(e, u, a)) {
+    if (e->ready && (nets_lost(e, u, a) || u->readdress)) {
+        if (u->readdress && u->run == RUN_UP)
+            unit_readdressed(e, u);
         unit_stop(e, u);
         return;
     }
@@ -605,8 +607,9 @@ void units_on_own_record(struct engine *e, const struct entry *entry, enum origi
     struct unit *u = unit_body_decode(entry->record.body, &body) ? NULL : unit_add(e, &app, slot);
     if (!u)
         return;
-    u->body = body;
+    unit_body_copy(&u->body, &body);
     u->inherited = true;
+    e->addresses_looked = false; /* who else has its addresses is to be seen */
     u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
     for (uint32_t i = 0; i < e->stranger_count; i++) {
         const struct stranger s = e->strangers[i];
@@ -678,65 +681,6 @@ void units_on_started(struct engine *e, const struct event *ev)
     units_dirty(e);
 }
 
-static bool code_listed(const struct spec_body *spec, int32_t status)
-{
-    for (uint32_t i = 0; i < spec->exit_code_count; i++)
-        if (spec->exit_codes[i] == status)
-            return true;
-    return spec->exit_code_count == 0;
-}
-
-static bool restarts(const struct engine *e, const struct unit *u, const struct unit_end *end)
-{
-    const struct app *a = app_find(e, &u->key.app);
-    struct spec_body spec;
-    if (!a || app_spec(e, a, &spec))
-        return true;
-    switch (spec.restart) {
-    case RESTART_ALWAYS:
-        return end->status < 0 || code_listed(&spec, end->status);
-    case RESTART_ON_FAILURE:
-        if (end->cause == END_EXIT && end->status == 0)
-            return false;
-        return end->status < 0 || code_listed(&spec, end->status);
-    case RESTART_NEVER:
-        return false;
-    }
-    return true;
-}
-
-static void end_by_itself(struct engine *e, struct unit *u, const struct unit_end *end)
-{
-    if (e->now - u->run_started_ms >= e->cfg.backoff_reset_ms)
-        u->failures = 0;
-    u->failures++;
-    switch (end->cause) {
-    case END_IMAGE:
-        unit_enter(e, u, UNIT_FAILED, end->text);
-        break;
-    case END_HOST:
-        if (u->body.pid == 0 || u->failures >= MOVE_ON_FAILURES) {
-            unit_fault(e, u);
-            u->body.released = 1;
-            unit_enter(e, u, UNIT_STOPPED, end->text);
-        } else {
-            unit_back_off(e, u, end->text);
-        }
-        break;
-    case END_STOPPED: /* not by us: its deadline, or somebody's hand */
-        unit_back_off(e, u, end->text);
-        break;
-    case END_EXIT:
-    case END_CRASH:
-        if (restarts(e, u, end))
-            unit_back_off(e, u, end->text);
-        else
-            unit_enter(e, u, end->cause == END_EXIT && end->status == 0 ? UNIT_DONE : UNIT_FAILED,
-                       end->text);
-        break;
-    }
-}
-
 static void forget(struct engine *e, const struct unit_id *id)
 {
     struct effect *f = effects_add(e->fx, EFFECT_UNIT_FORGET);
@@ -775,7 +719,7 @@ void units_on_ended(struct engine *e, const struct event *ev)
     if (ours)
         unit_enter(e, u, UNIT_STOPPED, "");
     else
-        end_by_itself(e, u, end);
+        unit_ended_by_itself(e, u, end);
     u->body.pid = 0;
     unit_log(e, u, ours ? LOG_INFO : LOG_WARN, "unit.ended");
     enum err err = unit_publish(e, u, &u->end_seq);
@@ -871,6 +815,8 @@ void units_tick(struct engine *e)
     faults_expire(e);
     if (e->ready)
         stop_strangers(e);
+    if (e->ready && !e->addresses_looked)
+        addresses_look(e);
     struct unit *next;
     for (struct unit *u = e->units; u; u = next) {
         next = u->hh.next;

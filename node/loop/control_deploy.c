@@ -177,8 +177,10 @@ static void look_at_bytes(struct deploy *d, struct image_ref *ref, const void *b
               name, image.arch, us.machine, us.machine);
     else if ((err = devices_fit(&d->spec, &image, &d->networks, text, sizeof text)))
         wrong(d, err, "image %.16s: %s", name, text);
-    else
+    else {
         ref->size_bytes = len;
+        d->spec.mirage |= d->spec.net_count ? image.mirage : 0;
+    }
 }
 
 static void look_at_image(struct deploy *d, struct image_ref *ref)
@@ -210,6 +212,8 @@ static void deploy_look(void *task)
     struct deploy *d = task;
     for (uint32_t i = 0; i < d->spec.image_count && !d->err; i++)
         look_at_image(d, &d->spec.images[i]);
+    for (uint32_t i = 0; i < d->spec.args_count && !d->err; i++)
+        d->err = arg_check(d->args[i], &d->spec, d->text, sizeof d->text); /* its nets are known now */
 }
 
 struct dry_run {
@@ -307,7 +311,7 @@ static void deploy_begin(struct conn *c, struct deploy *d)
     }
     for (uint32_t i = 0; i < d->spec.args_count; i++) {
         char text[256];
-        if (!arg_check(d->args[i], text, sizeof text))
+        if (!arg_check(d->args[i], NULL, text, sizeof text))
             continue;
         deploy_free(d);
         conn_end(c, ERR_INVALID, "%s", text);

@@ -159,6 +159,11 @@ static void unit_send(void *ctx, const struct unit_view *v)
     r->pid = v->body.pid;
     r->memory_mib = v->body.memory_mib;
     memcpy(r->reason, v->body.reason, sizeof r->reason);
+    r->address_count = v->body.address_count;
+    for (uint32_t i = 0; i < r->address_count; i++) {
+        memcpy(r->addresses[i].network, v->body.addresses[i].network, sizeof r->addresses[i].network);
+        r->addresses[i].ip = v->body.addresses[i].ip;
+    }
     conn_send(c, &m);
 }
 

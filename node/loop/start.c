@@ -175,6 +175,7 @@ static enum err engine_open(struct node *n, char *why, size_t size)
     if (uname(&uts) == 0)
         snprintf(cfg.arch, sizeof cfg.arch, "%.15s", uts.machine);
     cfg.labels = o->labels;
+    cfg.networks = &o->networks;
     cfg.lonely = o->join_count == 0 && !o->discover;
     struct effect *v = calloc(EFFECTS_SIZE, sizeof *v);
     uint8_t *buffer = malloc(EFFECTS_BUFFER);

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST_SIZE = 128, ANSWER_SIZE = 256, PATH_BYTES = 4096, LIMIT_MS = 5000 };
+enum { REQUEST_SIZE = 256, ANSWER_SIZE = 256, PATH_BYTES = 4096, LIMIT_MS = 5000 };
 
 extern char **environ;
 
@@ -122,9 +122,20 @@ enum err filter_usable(char *why, size_t why_size)
     return ask(why, why_size, "look");
 }
 
-enum err filter_add(const char *tap, const char *mac, char *why, size_t why_size)
+/* "-": it has none of the family. */
+static const char *text_of(const struct ip *ip, char out[static IP_TEXT])
 {
-    return ask(why, why_size, "add %s %s", tap, mac);
+    if (ip_is_zero(ip))
+        return "-";
+    ip_text(ip, out);
+    return out;
+}
+
+enum err filter_add(const char *tap, const char *mac, const struct ip ip[static IP_FAMILIES], char *why,
+                    size_t why_size)
+{
+    char ip4[IP_TEXT], ip6[IP_TEXT];
+    return ask(why, why_size, "add %s %s %s %s", tap, mac, text_of(&ip[IP4], ip4), text_of(&ip[IP6], ip6));
 }
 
 void filter_remove(const char *tap)

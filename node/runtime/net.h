@@ -2,7 +2,7 @@
 #ifndef UNIMESH_NODE_RUNTIME_NET_H
 #define UNIMESH_NODE_RUNTIME_NET_H
 
-#include "node/networks.h"
+#include "store/model/networks.h"
 #include "store/base/id.h"
 #include "store/model/bodies.h"
 

@@ -25,10 +25,11 @@ static int spawn(const char *path, const char *run_dir, const char *shim_path, c
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
-    char wait[16], words[NETWORKS_MAX][NAME_SIZE + LINK_SIZE];
+    char wait[16], words[NETWORKS_MAX][NAME_SIZE + NETWORK_WORDS];
     char *argv[4 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait};
     for (uint32_t i = 0; i < networks->count; i++) {
-        (void)snprintf(words[i], sizeof words[i], "%s=%s", networks->v[i].name, networks->v[i].bridge);
+        int n = snprintf(words[i], NAME_SIZE + 1, "%s=", networks->v[i].name);
+        network_words(&networks->v[i], words[i] + n);
         argv[4 + i] = words[i];
     }
     (void)snprintf(wait, sizeof wait, "%u", wait_ms);

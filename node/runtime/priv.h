@@ -8,7 +8,7 @@
 #ifndef UNIMESH_NODE_RUNTIME_PRIV_H
 #define UNIMESH_NODE_RUNTIME_PRIV_H
 
-#include "node/networks.h"
+#include "store/model/networks.h"
 #include "store/base/err.h"
 
 #include <stddef.h>

@@ -112,11 +112,11 @@ static bool image_allowed(const char *path, char *why, size_t size)
 
 /* A tap has its filter from before its tender runs until after that is gone, and no filter outlives its tap: so what a
  * crash leaves is found by the taps alone. */
-static enum err net_make(const struct tender_net *n, const char *bridge, char *why, size_t size)
+static enum err net_make(const struct tender_net *n, const struct guest_net *asked, char *why, size_t size)
 {
-    enum err err = tap_make(n->tap, bridge, n->mac, why, size);
+    enum err err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, why, size);
     if (!err && p.filters)
-        err = filter_add(n->tap, n->mac, why, size);
+        err = filter_add(n->tap, n->mac, asked->ip, why, size);
     return err;
 }
 
@@ -146,13 +146,18 @@ static enum err nets_name(const char *run, struct tender_net *nets, char *why, s
 {
     const struct priv_request *r = &p.request;
     for (uint32_t i = 0; i < r->net_count; i++) {
-        if (networks_find(&p.networks, r->nets[i].network) == NULL) {
-            (void)snprintf(why, size, "this host has no network %.63s", r->nets[i].network);
+        const struct network *n = networks_find(&p.networks, r->nets[i].ref.network);
+        if (n == NULL) {
+            (void)snprintf(why, size, "this host has no network %.63s", r->nets[i].ref.network);
             return ERR_NOT_FOUND;
         }
-        memcpy(nets[i].device, r->nets[i].device, sizeof nets[i].device);
+        if (!network_may_give(n, &r->nets[i].ip[IP4]) || !network_may_give(n, &r->nets[i].ip[IP6])) {
+            (void)snprintf(why, size, "an address is not one of the network %.63s", r->nets[i].ref.network);
+            return ERR_DENIED;
+        }
+        memcpy(nets[i].device, r->nets[i].ref.device, sizeof nets[i].device);
         net_tap_name(p.tap_prefix, run, i, nets[i].tap);
-        net_mac_text(&r->unit.app, r->unit.slot, r->nets[i].device, nets[i].mac);
+        net_mac_text(&r->unit.app, r->unit.slot, r->nets[i].ref.device, nets[i].mac);
     }
     return ERR_OK;
 }
@@ -162,7 +167,7 @@ static enum err nets_make(const char *run, const struct tender_net *nets, char *
     const struct priv_request *r = &p.request;
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < r->net_count && !err; i++)
-        err = net_make(&nets[i], networks_find(&p.networks, r->nets[i].network)->bridge, why, size);
+        err = net_make(&nets[i], &r->nets[i], why, size);
     if (err)
         (void)nets_remove(run);
     return err;

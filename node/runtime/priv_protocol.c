@@ -15,6 +15,18 @@ enum {
     ANSWER_NETWORKS = 1
 };
 
+static void net_encode(const struct guest_net *n, struct pack *k)
+{
+    uint32_t count = !ip_is_zero(&n->ip[IP4]) + !ip_is_zero(&n->ip[IP6]);
+    pack_array(k, NET_FIELDS + 1);
+    pack_str(k, n->ref.device);
+    pack_str(k, n->ref.network);
+    pack_array(k, count);
+    for (int f = IP4; f < IP_FAMILIES; f++)
+        if (!ip_is_zero(&n->ip[f]))
+            pack_bin(k, n->ip[f].b, sizeof n->ip[f].b);
+}
+
 enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len)
 {
     struct pack k;
@@ -41,9 +53,7 @@ enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t 
         if (r->net_count > 0)
             pack_array(&k, r->net_count);
         for (uint32_t i = 0; i < r->net_count; i++) {
-            pack_array(&k, NET_FIELDS);
-            pack_str(&k, r->nets[i].device);
-            pack_str(&k, r->nets[i].network);
+            net_encode(&r->nets[i], &k);
         }
     }
     *len = k.len;
@@ -70,27 +80,44 @@ static void start_decode(struct cursor *c, struct priv_request *out)
     out->deadline_ms = cursor_uint(c, UINT64_MAX);
     path(c, out->tender);
     path(c, out->image);
-    out->args_count = cursor_array(c, ARGS_MAX);
+    out->args_count = cursor_array(c, PRIV_ARGS_MAX);
     out->args.p = c->p;
     size_t before = c->left;
     for (uint32_t i = 0; i < out->args_count; i++)
         (void)cursor_str(c, ARGS_BYTES_MAX);
     out->args.len = before - c->left;
-    if (out->target == TARGET_NONE || out->args.len > ARGS_BYTES_MAX + 3 * (size_t)ARGS_MAX)
+    if (out->target == TARGET_NONE || out->args.len > ARGS_BYTES_MAX + 3 * (size_t)ARGS_MAX + ARG_MIRAGE_BYTES)
         cursor_fail(c, ERR_INVALID);
+}
+
+/* Of each family one address at most. */
+static void net_decode(struct cursor *c, struct guest_net *out)
+{
+    uint32_t more = cursor_array_from(c, NET_FIELDS);
+    cursor_text(c, out->ref.device, sizeof out->ref.device);
+    cursor_text(c, out->ref.network, sizeof out->ref.network);
+    if (more == 0)
+        return;
+    uint32_t count = cursor_array(c, IP_FAMILIES);
+    for (uint32_t i = 0; i < count && c->err == ERR_OK; i++) {
+        struct ip ip;
+        cursor_fixed(c, ip.b, sizeof ip.b);
+        if (c->err == ERR_OK)
+            out->ip[ip_is4(&ip) ? IP4 : IP6] = ip;
+    }
+    cursor_skip_n(c, more - 1);
 }
 
 static void nets_decode(struct cursor *c, struct priv_request *out)
 {
     char text[REASON_SIZE];
+    struct net_ref refs[NETS_MAX];
     out->net_count = cursor_array(c, NETS_MAX);
     for (uint32_t i = 0; i < out->net_count && c->err == ERR_OK; i++) {
-        if (cursor_array(c, NET_FIELDS) != NET_FIELDS)
-            cursor_fail(c, ERR_INVALID);
-        cursor_text(c, out->nets[i].device, sizeof out->nets[i].device);
-        cursor_text(c, out->nets[i].network, sizeof out->nets[i].network);
+        net_decode(c, &out->nets[i]);
+        refs[i] = out->nets[i].ref;
     }
-    if (c->err == ERR_OK && nets_check(out->nets, out->net_count, text, sizeof text))
+    if (c->err == ERR_OK && nets_check(refs, out->net_count, text, sizeof text))
         cursor_fail(c, ERR_INVALID);
 }
 

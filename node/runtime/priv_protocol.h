@@ -3,7 +3,7 @@
  *
  *   request  [version, verb, id, app, slot, epoch, … ]
  *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…],
- *              [[device, network]…] where there are nets
+ *              [[device, network, [address…]]…] where there are nets
  *     remove, kill, networks  nothing more (of networks the unit says nothing)
  *   answer   [version, id, error, tender pid, shim pid, text, networks]
  *
@@ -16,14 +16,17 @@
 #include "store/base/cursor.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
+#include "store/model/args.h"
+#include "store/model/networks.h"
 
 #include <stdint.h>
 
 enum {
     PRIV_PATH_SIZE = 4096,
     PRIV_TEXT_SIZE = 192,
-    PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + NETS_MAX * (DEVICE_SIZE + NAME_SIZE + 8) +
-                       256,
+    PRIV_ARGS_MAX = ARGS_MAX + ARG_MIRAGE_MAX,
+    PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + ARG_MIRAGE_BYTES +
+                       NETS_MAX * (DEVICE_SIZE + NAME_SIZE + IP_FAMILIES * 20 + 8) + 256,
     PRIV_STARTS_MAX = 64 /* starts under way at once; further requests wait in the socket */
 };
 
@@ -46,7 +49,7 @@ struct priv_request {
     uint32_t args_count;
     struct slice args; /* as in spec_body: borrowed */
     uint32_t net_count;
-    struct net_ref nets[NETS_MAX];
+    struct guest_net nets[NETS_MAX];
 };
 
 struct priv_answer {

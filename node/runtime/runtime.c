@@ -276,7 +276,7 @@ static bool copy_path(char *out, const char *path)
 }
 
 void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
-               const struct net_ref *nets, uint64_t deadline_ms, const char *image)
+               const struct guest_net *nets, uint64_t deadline_ms, const char *image)
 {
     static struct priv_request request; /* large, and of one call only */
     struct run *r = run_new(rt, unit);
@@ -323,10 +323,10 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
         .args_count = start->args_count, .args = start->args,
         .net_count = start->net_count < NETS_MAX ? start->net_count : NETS_MAX, .nets = nets};
     for (uint32_t i = 0; i < guest.net_count; i++) { /* mesh-priv names the taps; this only looks whether all fits */
-        memcpy(nets[i].device, start->nets[i].device, sizeof nets[i].device);
+        memcpy(nets[i].device, start->nets[i].ref.device, sizeof nets[i].device);
         memset(nets[i].tap, 'x', LINK_SIZE - 1);
         nets[i].tap[LINK_SIZE - 1] = '\0';
-        net_mac_text(&unit->app, unit->slot, start->nets[i].device, nets[i].mac);
+        net_mac_text(&unit->app, unit->slot, start->nets[i].ref.device, nets[i].mac);
     }
     if (tender_command(&guest, &command, why, sizeof why) == ERR_OK) {
         start_run(rt, unit, &guest, start->nets, start->boottime_ms, image_path);

@@ -13,7 +13,7 @@
 
 #include "node/effects.h"
 #include "node/event.h"
-#include "node/networks.h"
+#include "store/model/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
 

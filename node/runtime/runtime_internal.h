@@ -151,7 +151,7 @@ void run_failed(struct run *r, enum end_cause cause, const char *text);
 void run_up(struct run *r);
 /* nets: as many as the guest's, of which they say the network; NULL: it has none. */
 void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
-               const struct net_ref *nets, uint64_t deadline_ms, const char *image);
+               const struct guest_net *nets, uint64_t deadline_ms, const char *image);
 void handle_opened(struct runtime *rt);
 void handle_closed(struct runtime *rt);
 /* Call back from the loop: at its next turn; or after a short pause, so that a burst is told once. */

@@ -19,6 +19,7 @@
 #include "node/runtime/shim_protocol.h"
 #include "store/base/cursor.h"
 #include "store/base/err.h"
+#include "store/model/args.h"
 #include "store/model/bodies.h"
 #include "store/model/target.h"
 
@@ -28,7 +29,7 @@
 enum accel { ACCEL_EMULATION = 0, ACCEL_KVM = 1 }; /* virtio only. On a wire: append only */
 
 enum {
-    TENDER_ARGV_MAX = ARGS_MAX + 32 + 4 * NETS_MAX,
+    TENDER_ARGV_MAX = ARGS_MAX + ARG_MIRAGE_MAX + 32 + 4 * NETS_MAX,
     TENDER_CONSOLE_TAIL = 4096, /* what tender_end wants of the console's end */
     TENDER_HVT_MIB_MAX = 4096,
     TENDER_VIRTIO_MIB_MAX = 1024 /* the bindings map no more */
@@ -37,7 +38,7 @@ enum {
 struct tender_command {
     const char *argv[TENDER_ARGV_MAX + 1]; /* NULL-ended, into the text below and the caller's strings */
     size_t argc;
-    char text[ARGS_BYTES_MAX + ARGS_MAX + 256 + NETS_MAX * 256];
+    char text[ARGS_BYTES_MAX + ARGS_MAX + ARG_MIRAGE_MAX + 256 + NETS_MAX * 256];
 };
 
 struct tender_net {

@@ -1,5 +1,7 @@
 #include "store/base/id.h"
 
+#include "store/base/ip.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -100,140 +102,41 @@ enum err hash_parse(const char *s, struct hash *out)
 
 /* ---- Addresses ----------------------------------------------------------------------------------- */
 
-static const uint8_t v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-/* RFC 5952: the longest run of two or more zero groups becomes "::". */
-static size_t ip6_text(const uint8_t ip[16], char *out, size_t size)
-{
-    unsigned group[8], best = 8, best_len = 1;
-    for (unsigned i = 0; i < 8; i++)
-        group[i] = (unsigned)ip[2 * i] << 8 | ip[2 * i + 1];
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned n = 0;
-        while (i + n < 8 && group[i + n] == 0)
-            n++;
-        if (n > best_len) {
-            best = i;
-            best_len = n;
-        }
-    }
-    size_t used = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        if (i == best) {
-            used += (size_t)snprintf(out + used, size - used, "::");
-            i += best_len - 1;
-            continue;
-        }
-        bool colon = i > 0 && i != best + best_len;
-        used += (size_t)snprintf(out + used, size - used, colon ? ":%x" : "%x", group[i]);
-    }
-    return used;
-}
-
 void address_text(const struct address *a, char out[static ADDRESS_TEXT])
 {
-    if (memcmp(a->ip, v4_prefix, sizeof v4_prefix) == 0) {
-        snprintf(out, ADDRESS_TEXT, "%u.%u.%u.%u:%u", a->ip[12], a->ip[13], a->ip[14], a->ip[15],
-                 a->port);
-        return;
-    }
-    char ip[48];
-    ip6_text(a->ip, ip, sizeof ip);
-    snprintf(out, ADDRESS_TEXT, "[%s]:%u", ip, a->port);
+    struct ip ip;
+    char text[IP_TEXT];
+    memcpy(ip.b, a->ip, sizeof ip.b);
+    ip_text(&ip, text);
+    snprintf(out, ADDRESS_TEXT, ip_is4(&ip) ? "%s:%u" : "[%s]:%u", text, a->port);
 }
 
-/* A decimal number of at most `max`, without leading zeros; *s moves behind it. */
-static bool decimal(const char **s, unsigned max, unsigned *out)
+/* A decimal number without leading zeros, to the end of s. */
+static bool port_parse(const char *s, uint16_t *out)
 {
-    const char *p = *s;
     unsigned v = 0;
-    if (*p < '0' || *p > '9' || (p[0] == '0' && p[1] >= '0' && p[1] <= '9'))
+    if (*s < '0' || *s > '9' || (s[0] == '0' && s[1]))
         return false;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        v = v * 10 + (unsigned)(*p - '0');
-        if (v > max)
+    for (; *s >= '0' && *s <= '9'; s++) {
+        v = v * 10 + (unsigned)(*s - '0');
+        if (v > UINT16_MAX)
             return false;
     }
-    *s = p;
-    *out = v;
-    return true;
-}
-
-static bool ip4_parse(const char **s, uint8_t out[4])
-{
-    for (int i = 0; i < 4; i++) {
-        unsigned v;
-        if (i > 0 && *(*s)++ != '.')
-            return false;
-        if (!decimal(s, 255, &v))
-            return false;
-        out[i] = (uint8_t)v;
-    }
-    return true;
-}
-
-/* Groups of an IPv6 address up to ']'. A dotted tail is not taken: write such an address as IPv4. */
-static bool ip6_parse(const char **s, uint8_t out[16])
-{
-    unsigned group[8], n = 0, gap = 9;
-    const char *p = *s;
-    if (p[0] == ':' && p[1] == ':') {
-        gap = 0;
-        p += 2;
-    }
-    while (*p != ']') {
-        unsigned v = 0, digits = 0;
-        if (n == 8)
-            return false;
-        for (; digit(*p) >= 0; p++) {
-            v = v << 4 | (unsigned)digit(*p);
-            if (++digits > 4)
-                return false;
-        }
-        if (digits == 0)
-            return false;
-        group[n++] = v;
-        if (*p == ']')
-            break;
-        if (*p++ != ':')
-            return false;
-        if (*p == ':') {
-            if (gap != 9)
-                return false;
-            gap = n;
-            p++;
-        } else if (*p == ']') {
-            return false;
-        }
-    }
-    if (gap == 9 ? n != 8 : n > 7)
-        return false;
-    memset(out, 0, 16);
-    for (unsigned i = 0; i < n; i++) {
-        unsigned at = i < gap ? i : 8 - n + i;
-        out[2 * at] = (uint8_t)(group[i] >> 8);
-        out[2 * at + 1] = (uint8_t)group[i];
-    }
-    *s = p;
-    return true;
+    *out = (uint16_t)v;
+    return !*s;
 }
 
 enum err address_parse(const char *s, struct address *out)
 {
     struct address a = {0};
-    if (*s == '[') {
-        s++;
-        if (!ip6_parse(&s, a.ip) || *s++ != ']')
-            return ERR_INVALID;
-    } else {
-        memcpy(a.ip, v4_prefix, sizeof v4_prefix);
-        if (!ip4_parse(&s, a.ip + 12))
-            return ERR_INVALID;
-    }
-    unsigned port;
-    if (*s++ != ':' || !decimal(&s, 65535, &port) || *s)
+    struct ip ip;
+    bool bracket = *s == '[', dotted = s[strspn(s, "0123456789")] == '.';
+    s += bracket;
+    if (dotted == bracket || !ip_scan(&s, &ip))
         return ERR_INVALID;
-    a.port = (uint16_t)port;
+    if ((bracket && *s++ != ']') || *s++ != ':' || !port_parse(s, &a.port))
+        return ERR_INVALID;
+    memcpy(a.ip, ip.b, sizeof a.ip);
     *out = a;
     return ERR_OK;
 }

@@ -6,6 +6,7 @@
 #ifndef UNIMESH_MODEL_BODIES_H
 #define UNIMESH_MODEL_BODIES_H
 
+#include "store/base/ip.h"
 #include "store/model/record.h"
 #include "store/model/target.h"
 
@@ -20,6 +21,7 @@ enum {
     NETS_MAX = 8,      /* of an app's guest */
     NETWORKS_MAX = 16, /* of a host */
     DEVICE_SIZE = 68,  /* a device's name in a manifest, with its NUL */
+    UNIT_ADDRESSES_MAX = 2 * NETS_MAX, /* one of each family a net */
     REPLICAS_MAX = 1000,
     MEMORY_MIB_MIN = 2, /* the smallest guest that any tender boots (spt) */
     MEMORY_MIB_MAX = 1u << 20
@@ -110,6 +112,8 @@ struct spec_body {
     struct slice args; /* the msgpack strs, one after the other; read with spec_arg_next */
     uint32_t net_count;
     struct net_ref nets[NETS_MAX]; /* in the manifest's order, by which a virtio guest finds them */
+    uint32_t mirage; /* which of MirageOS's arguments for the network its images know: enum solo5_mirage. Of an app
+                        with nets */
 };
 
 /* Device names are Solo5's: letters and digits. Checks names and that no device is there twice; writes a sentence. */
@@ -169,6 +173,12 @@ enum unit_state {
 };
 const char *unit_state_text(enum unit_state s);
 
+struct unit_address { /* that a guest has on a network. It stays the slot's, whoever owns that */
+    char network[NAME_SIZE];
+    struct ip ip;
+    uint64_t since_ms; /* wall, when it was chosen: of two that have the same, the later one takes another */
+};
+
 struct unit_body {
     uint64_t epoch;
     uint32_t surrogate; /* 0: a claim. Else made on a minority's side, never above a claim: its own
@@ -189,8 +199,13 @@ struct unit_body {
                           claim may outgrow it: what runs well is not started again for a new epoch */
     uint64_t boot;     /* the owner's when it said so: what another life of it says of running is stale */
     char reason[REASON_SIZE];
+    uint32_t address_count;
+    struct unit_address
+        addresses[UNIT_ADDRESSES_MAX]; /* in the order of the spec's nets. Last: only so many are copied */
 };
 
+/* As it is, with as many addresses as it has. */
+void unit_body_copy(struct unit_body *to, const struct unit_body *from);
 enum err unit_body_encode(const struct unit_body *u, struct pack *k) MUST_USE;
 enum err unit_body_decode(struct slice body, struct unit_body *out) MUST_USE;
 

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SPEC_FIELDS = 11, SPEC_NETS = 1 /* more, where there are nets */, IMAGE_FIELDS = 3, NET_FIELDS = 2 };
+/* Behind the first fields come those of apps with devices; who has a later one has those before it, too. */
+enum { SPEC_FIELDS = 11, SPEC_NETS = 1, SPEC_WORDS = 2, IMAGE_FIELDS = 3, NET_FIELDS = 2, WORDS_FIELDS = 1 };
 
 /* Strings come from people: what a peer's decoder would refuse is refused here, by the same reader. */
 static enum err args_encode(const char *const *strings, uint32_t count, struct pack *k)
@@ -33,9 +34,15 @@ static void nets_encode(const struct spec_body *s, struct pack *k)
     }
 }
 
+static uint32_t spec_more(const struct spec_body *s)
+{
+    return s->mirage ? SPEC_WORDS : s->net_count ? SPEC_NETS : 0;
+}
+
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
                           uint32_t args_count, struct pack *k)
 {
+    const uint32_t more = spec_more(s);
     size_t args_bytes = 0, from = k->len;
     for (uint32_t i = 0; i < args_count; i++) {
         const struct slice arg = {.p = (const uint8_t *)args_strings[i], .len = strlen(args_strings[i])};
@@ -43,7 +50,7 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     }
     if (args_count > ARGS_MAX || args_bytes > ARGS_BYTES_MAX)
         return ERR_TOO_LARGE;
-    pack_array(k, s->net_count ? SPEC_FIELDS + SPEC_NETS : SPEC_FIELDS);
+    pack_array(k, SPEC_FIELDS + more);
     pack_str(k, s->name);
     pack_uint(k, s->revision);
     version_encode(s->parent, k);
@@ -61,8 +68,12 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     pack_str(k, s->affinity);
     pack_uint(k, s->policy);
     enum err err = args_encode(args_strings, args_count, k);
-    if (s->net_count)
+    if (more >= SPEC_NETS)
         nets_encode(s, k);
+    if (more >= SPEC_WORDS) {
+        pack_array(k, WORDS_FIELDS);
+        pack_uint(k, s->mirage);
+    }
     if (!err)
         err = k->err;
     if (!err && k->len - from > RECORD_BODY_MAX)
@@ -106,6 +117,13 @@ static void nets_decode(struct cursor *c, struct spec_body *out)
     }
 }
 
+static void words_decode(struct cursor *c, struct spec_body *out)
+{
+    uint32_t more = cursor_array_from(c, WORDS_FIELDS);
+    out->mirage = (uint32_t)cursor_uint(c, UINT32_MAX);
+    cursor_skip_n(c, more);
+}
+
 enum err spec_body_decode(struct slice body, struct spec_body *out)
 {
     struct cursor c;
@@ -126,11 +144,11 @@ enum err spec_body_decode(struct slice body, struct spec_body *out)
     cursor_text(&c, s.affinity, sizeof s.affinity);
     s.policy = (enum policy)cursor_uint(&c, POLICY_QUORUM);
     args_decode(&c, &s);
-    if (more >= SPEC_NETS) {
+    if (more >= SPEC_NETS)
         nets_decode(&c, &s);
-        more -= SPEC_NETS;
-    }
-    cursor_skip_n(&c, more);
+    if (more >= SPEC_WORDS)
+        words_decode(&c, &s);
+    cursor_skip_n(&c, more > SPEC_WORDS ? more - SPEC_WORDS : 0);
     enum err err = cursor_end(&c);
     char text[REASON_SIZE];
     if (!err)

@@ -2,7 +2,9 @@
 
 #include "store/base/rng.h"
 
-enum { FIELDS = 17, VERSION_FIELDS = 2 };
+#include <string.h>
+
+enum { FIELDS = 17, VERSION_FIELDS = 2, ADDRESS_FIELDS = 3 };
 
 const char *unit_state_text(enum unit_state s)
 {
@@ -33,6 +35,38 @@ void version_decode(struct cursor *c, struct version *out)
     out->author = cursor_uint(c, UINT64_MAX);
 }
 
+void unit_body_copy(struct unit_body *to, const struct unit_body *from)
+{
+    memcpy(to, from, offsetof(struct unit_body, addresses) + from->address_count * sizeof from->addresses[0]);
+}
+
+/* Of IPv4 its four bytes. */
+static void address_encode(const struct unit_address *a, struct pack *k)
+{
+    size_t from = ip_is4(&a->ip) ? IP4_AT : 0;
+    pack_array(k, ADDRESS_FIELDS);
+    pack_str(k, a->network);
+    pack_bin(k, a->ip.b + from, sizeof a->ip.b - from);
+    pack_uint(k, a->since_ms);
+}
+
+static void address_decode(struct cursor *c, struct unit_address *out)
+{
+    static const struct ip v4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
+    uint32_t more = cursor_array_from(c, ADDRESS_FIELDS);
+    cursor_text(c, out->network, sizeof out->network);
+    struct slice ip = cursor_bin(c, sizeof out->ip.b);
+    out->since_ms = cursor_uint(c, UINT64_MAX);
+    cursor_skip_n(c, more);
+    out->ip = v4;
+    if (ip.len == sizeof out->ip.b)
+        memcpy(out->ip.b, ip.p, ip.len);
+    else if (ip.len == sizeof out->ip.b - IP4_AT)
+        memcpy(out->ip.b + IP4_AT, ip.p, ip.len);
+    else
+        cursor_fail(c, ERR_INVALID);
+}
+
 enum err unit_body_encode(const struct unit_body *u, struct pack *k)
 {
     pack_array(k, FIELDS);
@@ -51,7 +85,9 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     pack_uint(k, u->memory_mib);
     pack_uint(k, u->run);
     pack_text(k, u->reason, sizeof u->reason);
-    pack_array(k, 0); /* addresses: reserved */
+    pack_array(k, u->address_count);
+    for (uint32_t i = 0; i < u->address_count; i++)
+        address_encode(&u->addresses[i], k);
     pack_uint(k, u->boot);
     return pack_end(k);
 }
@@ -59,7 +95,8 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
 enum err unit_body_decode(struct slice body, struct unit_body *out)
 {
     struct cursor c;
-    struct unit_body u = {0};
+    struct unit_body u; /* large at its end */
+    memset(&u, 0, offsetof(struct unit_body, addresses));
     cursor_init(&c, body.p, body.len);
     uint32_t more = cursor_array_from(&c, FIELDS);
     u.epoch = cursor_uint(&c, UINT64_MAX);
@@ -77,7 +114,9 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     u.memory_mib = (uint32_t)cursor_uint(&c, UINT32_MAX);
     u.run = cursor_uint(&c, UINT64_MAX);
     cursor_text(&c, u.reason, sizeof u.reason);
-    cursor_skip(&c);
+    u.address_count = cursor_array(&c, UNIT_ADDRESSES_MAX);
+    for (uint32_t i = 0; i < u.address_count && !c.err; i++)
+        address_decode(&c, &u.addresses[i]);
     u.boot = cursor_uint(&c, UINT64_MAX);
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
@@ -86,7 +125,7 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     if (status < INT32_MIN || status > INT32_MAX || u.state == UNIT_PENDING)
         return ERR_INVALID;
     u.exit_status = (int32_t)status;
-    *out = u;
+    unit_body_copy(out, &u);
     return ERR_OK;
 }
 

@@ -232,6 +232,33 @@ static enum err segments_read(const struct image *im, struct solo5_image *out, s
     return ERR_OK;
 }
 
+static bool says(const struct image *im, const char *word)
+{
+    size_t len = strlen(word);
+    const uint8_t *at = im->p, *end = im->p + im->len;
+    while ((at = memchr(at, word[0], (size_t)(end - at))) != NULL) {
+        if ((size_t)(end - at) < len)
+            return false;
+        if (memcmp(at, word, len) == 0)
+            return true;
+        at++;
+    }
+    return false;
+}
+
+static uint32_t mirage_words(const struct image *im)
+{
+    static const struct {
+        const char *word;
+        enum solo5_mirage bit;
+    } words[] = {{"ipv4-gateway", MIRAGE_IPV4}, {"ipv6-gateway", MIRAGE_IPV6}, {"ipv4-only", MIRAGE_ONLY}};
+    uint32_t found = 0;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (says(im, words[i].word))
+            found |= words[i].bit;
+    return found;
+}
+
 enum err solo5_inspect(const void *image, size_t len, struct solo5_image *out, char *text,
                        size_t text_size)
 {
@@ -246,5 +273,6 @@ enum err solo5_inspect(const void *image, size_t len, struct solo5_image *out, c
     if (!seen.abi || !seen.manifest)
         return fail(&im, ERR_NOT_FOUND, "it has no Solo5 %s note: it is not a Solo5 image (was it stripped?)",
                     seen.abi ? "manifest" : "ABI");
+    out->mirage = mirage_words(&im);
     return ERR_OK;
 }

@@ -12,6 +12,14 @@
 
 enum { SOLO5_DEVICES_MAX = 63, SOLO5_NAME_SIZE = 68 };
 
+/* What its code shows of the arguments that MirageOS's network stacks take (Mirage_runtime_network). A stack that takes
+ * fewer may be linked all the same: who gives them tries again with less when the guest refuses. */
+enum solo5_mirage {
+    MIRAGE_IPV4 = 1, /* --ipv4, --ipv4-gateway */
+    MIRAGE_IPV6 = 2, /* --ipv6, --ipv6-gateway */
+    MIRAGE_ONLY = 4  /* --ipv4-only, --ipv6-only */
+};
+
 enum solo5_device_type { SOLO5_BLOCK = 1, SOLO5_NET = 2 };
 
 struct solo5_device {
@@ -23,6 +31,7 @@ struct solo5_image {
     enum target target;
     uint32_t abi_version;
     char arch[16]; /* "x86_64", "aarch64", … of the ELF header */
+    uint32_t mirage; /* enum solo5_mirage */
     uint32_t device_count;
     struct solo5_device devices[SOLO5_DEVICES_MAX];
 };

@@ -35,7 +35,7 @@ struct check {
     uint32_t watched_side;
     struct kept *acknowledged, *removed;
     uint64_t lost_ms[HOSTS_MAX]; /* when each host lost its disk last; 0: never */
-    uint64_t marked_starts, marked_stops;
+    uint64_t marked_starts, marked_stops, marked_readdressed;
     bool slot_watched;
     struct uid watched_app;
     uint16_t watched_slot;
@@ -187,6 +187,8 @@ static void on_start(struct check *c, struct host *h, const struct effect *f)
         world_fail(c->w, "host %u starts an app whose labels it doesn't have", h->index);
     if (f->start.net_count > 0 && !h->wired_told)
         world_fail(c->w, "host %u starts an app whose network it doesn't have", h->index);
+    if (f->start.net_count > 0 && (u.address_count != 1 || !ip_equal(&u.addresses[0].ip, &f->start.nets[0].ip[IP4])))
+        world_fail(c->w, "host %u starts a guest with an address that isn't on disk", h->index);
 }
 
 /* An exit record goes when the end is on disk. */
@@ -400,6 +402,12 @@ void check_mark(struct check *c)
 {
     c->marked_starts = c->w->total.starts;
     c->marked_stops = c->w->total.stops;
+    c->marked_readdressed = c->w->total.readdressed;
+}
+
+uint64_t check_readdressed(const struct check *c)
+{
+    return c->w->total.readdressed - c->marked_readdressed;
 }
 
 uint64_t check_stops(const struct check *c)
@@ -480,7 +488,7 @@ static bool says(const struct settle *s)
 
 static bool fits_somewhere(const struct world *w, const struct spec_body *spec)
 {
-    for (uint32_t i = 0; i < w->host_count; i++) {
+    for (uint32_t i = 0; i < w->host_count && !(spec->net_count && w->scarce); i++) {
         const struct host *h = &w->hosts[i];
         struct node_body n;
         enum target target;
@@ -515,6 +523,8 @@ static bool lost_image(const struct check *c, const struct uid *app, const struc
     return true;
 }
 
+enum { EPOCHS_MOST = 100 /* that a slot of these worlds goes through: a third of it was seen */ };
+
 static void unit_visit(void *ctx, const struct unit_view *v)
 {
     struct settle *s = ctx;
@@ -525,6 +535,9 @@ static void unit_visit(void *ctx, const struct unit_view *v)
     const char *name = v->app_name;
     uint32_t instances = check_instances(w, &v->app, v->slot);
     enum unit_state state = v->body.state;
+    if (v->body.epoch > EPOCHS_MOST)
+        world_fail(w, "%s/%u is at epoch %llu: it is offered again and again", name, v->slot,
+                   (unsigned long long)v->body.epoch);
     if (!v->winner && v->node) {
         const struct host *h = world_host_of(w, v->node);
         snprintf(s->text, sizeof s->text, "%s/%u: an overtaken one is still there: on host %d, %s at epoch %llu", name,
@@ -608,6 +621,26 @@ static void stray_note(struct settle *s)
     }
 }
 
+/* No two guests have one address. */
+static void addresses_check(struct settle *s)
+{
+    static const struct guest *owner[256]; /* of the subnet's last byte */
+    memset(owner, 0, sizeof owner);
+    for (uint32_t i = 0; i < s->c->w->host_count; i++) {
+        for (const struct guest *g = s->c->w->hosts[i].guests; g && !says(s); g = g->next) {
+            if (g->state == GUEST_ENDED || ip_is_zero(&g->ip))
+                continue;
+            const struct guest **o = &owner[g->ip.b[sizeof g->ip.b - 1]];
+            if (*o)
+                snprintf(s->text, sizeof s->text,
+                         "two guests have the address 10.0.0.%u: %02x%02x/%u and %02x%02x/%u, the latter on host %u",
+                         g->ip.b[sizeof g->ip.b - 1], (*o)->run.app.b[0], (*o)->run.app.b[1], (*o)->run.slot,
+                         g->run.app.b[0], g->run.app.b[1], g->run.slot, i);
+            *o = g;
+        }
+    }
+}
+
 const char *check_settled(struct check *c)
 {
     static struct settle s;
@@ -643,6 +676,8 @@ const char *check_settled(struct check *c)
     if (!says(&s) && guests != s.expected)
         snprintf(s.text, sizeof s.text, "%llu guests run, %llu should", (unsigned long long)guests,
                  (unsigned long long)s.expected);
+    if (!says(&s))
+        addresses_check(&s);
     if (!says(&s))
         kept_check(&s);
     return says(&s) ? s.text : NULL;

@@ -35,6 +35,7 @@ void check_minority_end(struct check *c);
 void check_mark(struct check *c);
 uint64_t check_starts(const struct check *c);
 uint64_t check_stops(const struct check *c);
+uint64_t check_readdressed(const struct check *c); /* guests that had to give their address up, likewise */
 /* 8: from now on no slot gets more than one new owner. */
 void check_claims_begin(struct check *c);
 void check_claims_end(struct check *c);

@@ -29,6 +29,8 @@ void guest_start(struct world *w, struct host *h, const struct effect *f)
     g->target = f->start.target;
     g->pid = ++w->pids;
     g->deadline_ms = f->start.boottime_ms;
+    if (f->start.net_count > 0)
+        g->ip = f->start.nets[0].ip[IP4];
     const struct spec_body spec = {.memory_mib = f->start.memory_mib};
     g->memory_mib = placement_reserve_mib(&spec, g->target);
     g->next = h->guests;

@@ -104,8 +104,11 @@ static struct host *busy_host(struct scenario *s, uint32_t side)
     return best;
 }
 
+/* Who gives way to another's address is stopped, and started again with one of its own. */
 static void at_most(struct scenario *s, const char *what, uint64_t starts, uint64_t stops)
 {
+    starts += check_readdressed(s->check);
+    stops += check_readdressed(s->check);
     if (!s->w->failed && check_starts(s->check) > starts)
         world_fail(s->w, "%s: %llu guests were started, %llu had reason to be", what,
                    (unsigned long long)check_starts(s->check), (unsigned long long)starts);
@@ -129,18 +132,46 @@ static void a_join_moves_nothing(struct scenario *s)
     settle(s, "after a join");
 }
 
+struct kept_address {
+    struct unit_id run;
+    struct ip ip;
+};
+
+static uint32_t addresses_of(const struct host *h, struct kept_address *out, uint32_t size)
+{
+    uint32_t n = 0;
+    for (const struct guest *g = h->guests; g && n < size; g = g->next)
+        if (g->state != GUEST_ENDED && !ip_is_zero(&g->ip))
+            out[n++] = (struct kept_address){g->run, g->ip};
+    return n;
+}
+
+/* Wherever it runs now. */
+static void address_is_kept(struct scenario *s, const struct kept_address *k)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        for (const struct guest *g = s->w->hosts[i].guests; g; g = g->next)
+            if (!s->w->hosts[i].gone && g->state == GUEST_RUNNING && uid_equal(&g->run.app, &k->run.app) &&
+                g->run.slot == k->run.slot && !ip_equal(&g->ip, &k->ip) && !s->w->failed)
+                world_fail(s->w, "a host died, and a guest's address changed: it was 10.0.0.%u, and is 10.0.0.%u",
+                           k->ip.b[15], g->ip.b[15]);
+}
+
 static void a_death_moves_its_orphans(struct scenario *s)
 {
     struct host *h = busy_host(s, 0);
+    struct kept_address kept[64];
     if (!h || s->w->failed)
         return;
-    uint32_t orphans = guests_of(h);
+    uint32_t orphans = guests_of(h), with_address = addresses_of(h, kept, sizeof kept / sizeof kept[0]);
     check_mark(s->check);
     host_cut_power(s->w, h);
     h->gone = true;
     wait_ms(s, QUIET_MS);
     at_most(s, "a host died", orphans, 0);
     settle(s, "after a death");
+    for (uint32_t i = 0; i < with_address; i++)
+        address_is_kept(s, &kept[i]);
     h->gone = false;
     const struct units before = units_now(s);
     check_mark(s->check);

@@ -32,6 +32,14 @@ bool scenario_has_networks(const struct scenario *s)
     return s->cfg->hosts <= NETWORKED_HOSTS_MAX;
 }
 
+static void make_network(struct scenario *s)
+{
+    char why[128];
+    s->w->scarce = rng_below(&s->net_rng, 8) == 0;
+    const char *words = s->w->scarce ? SIM_NETWORK_SCARCE : s->cfg->hosts <= 10 ? SIM_NETWORK_NARROW : SIM_NETWORK_WIDE;
+    CHECK(networks_add(&s->networks, SIM_NETWORK, words, why, sizeof why) == ERR_OK);
+}
+
 /* Bridges go and come back. */
 static void networks_change(struct scenario *s)
 {
@@ -56,6 +64,7 @@ void scenario_host_make(struct scenario *s)
     cfg.labels.count = 1;
     snprintf(cfg.labels.v[0].key, sizeof cfg.labels.v[0].key, "zone");
     snprintf(cfg.labels.v[0].value, sizeof cfg.labels.v[0].value, "%s", zones[s->w->host_count % 3]);
+    cfg.networks = scenario_has_networks(s) ? &s->networks : NULL;
     struct host *h = world_add_host(s->w, &cfg);
     h->wired = scenario_has_networks(s) && h->index % 3 != 1;
     s->back_ms[h->index] = s->w->now + rng_below(s->rng, 2000);
@@ -478,6 +487,7 @@ struct world *scenario_run(const struct scenario_config *cfg)
     s->cfg = cfg;
     s->rng = &w->rng;
     rng_fork(&s->net_rng, &w->rng, "networks");
+    make_network(s);
     s->check = check_new(w);
     w->scenario = s;
     w->on_reply = on_reply;

@@ -41,6 +41,7 @@ struct scenario {
     uint64_t well_ms[HOSTS_MAX]; /* what ails a host (links, disk, store) is over then; 0: nothing does */
     uint32_t left, lost;
     struct rng net_rng;          /* of its own, so that large worlds, which have no networks, go on as they were */
+    struct networks networks;
     struct {
         uint64_t client; /* of the last command that was answered */
         enum err err;

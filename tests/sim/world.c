@@ -647,6 +647,7 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
             w->on_reply(w, f->id, &f->reply);
         break;
     case EFFECT_LOG:
+        w->total.readdressed += strcmp(f->log.event, "unit.readdressed") == 0;
         if (f->log.level > LOG_DEBUG || w->verbose)
             world_note(w, "host %u: %s %s", h->index, f->log.event, f->log.fields);
         break;

@@ -55,6 +55,7 @@ struct guest {
     uint64_t deadline_ms;
     struct unit_end end;
     char end_text[64];
+    struct ip ip; /* on SIM_NETWORK; zeros: it isn't there */
     struct guest *next;
 };
 
@@ -89,6 +90,10 @@ struct host {
 };
 
 #define SIM_NETWORK "lan"
+/* Narrow, so that guests come across each other; or so narrow that some get no address. */
+#define SIM_NETWORK_NARROW "lan0,subnet=10.0.0.0/26,gateway=10.0.0.1,range=10.0.0.2-10.0.0.33"
+#define SIM_NETWORK_WIDE   "lan0,subnet=10.0.0.0/25,gateway=10.0.0.1"
+#define SIM_NETWORK_SCARCE "lan0,subnet=10.0.0.0/28,gateway=10.0.0.1,range=10.0.0.1-10.0.0.6"
 
 struct totals {
     uint64_t events, datagrams, lost, duplicated, replayed, corrupted, calls;
@@ -97,7 +102,7 @@ struct totals {
     uint64_t commands, acknowledged, refused_commands, starts, stops, exits, fetches, fetch_failures;
     uint64_t takeovers, offers_refused, surrogates, overtaken, restarts, refutations, deaths, handovers;
     uint64_t merged, syncs;
-    uint64_t networks_gone;
+    uint64_t networks_gone, readdressed;
 };
 
 struct event_node;
@@ -117,6 +122,7 @@ struct world {
     char trace[TRACE_LINES][TRACE_LINE];
     uint64_t trace_next;
     bool verbose;
+    bool scarce; /* addresses are: who has none waits */
     /* What the network and the guests do now. */
     uint32_t loss_permille, duplicate_permille, corrupt_permille, replay_permille;
     uint32_t delay_min_ms, delay_max_ms;

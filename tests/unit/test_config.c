@@ -35,7 +35,9 @@ static void a_whole_file_is_read(void **state)
               "labels: {zone: attic, disk: ssd}\nkey-file: /etc/unimesh/mesh.key\nstate: "
               "/var/lib/unimesh\n"
               "run: /run/unimesh\nmesh: home\nlog-format: json\ntenders: {spt: /opt/solo5-spt}\n"
-              "networks: {public: br0, lan: {bridge: br1}}\n"))
+              "networks:\n  public: br0\n  lan: {bridge: br1, subnet: [10.1.0.0/24, 'fd00:1::/64'], gateway: "
+              "10.1.0.1,\n"
+              "        range: 10.1.0.100-10.1.0.199}\n"))
         fail_msg("%s", error.text);
     assert_string_equal(c.name, "attic");
     assert_true(c.bind_given);
@@ -59,6 +61,10 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(c.networks.count, 2);
     assert_string_equal(c.networks.v[0].name, "lan");
     assert_string_equal(networks_find(&c.networks, "public")->bridge, "br0");
+    char words[NETWORK_WORDS];
+    network_words(&c.networks.v[0], words);
+    assert_string_equal(words, "br1,subnet=10.1.0.0/24,range=10.1.0.100-10.1.0.199,gateway=10.1.0.1,"
+                               "subnet=fd00:1::/64,range=fd00:1::1-fd00:1::ffff:ffff:ffff:ffff");
     assert_null(networks_find(&c.networks, "attic"));
 }
 
@@ -97,7 +103,13 @@ static void what_is_wrong_is_said_with_its_line(void **state)
     refuses("labels: [a]\n", "meshd.yaml:1: labels: is no mapping; write labels: {LABEL: VALUE}");
     refuses("networks: br0\n", "meshd.yaml:1: networks: is no mapping; write networks: {NETWORK: BRIDGE}");
     refuses("networks:\n  public: {bridge: br0, vlan: 3}\n",
-            "meshd.yaml:2: networks.public.vlan: there is no such key; a network has a bridge");
+            "meshd.yaml:2: networks: vlan: there is no such key; a network has bridge, subnet, gateway and range");
+    refuses("networks: {public: {bridge: br0, subnet: 10.0.0.1/24}}\n",
+            "meshd.yaml:1: networks.public: \"10.0.0.1/24\" is no subnet; write subnet=10.0.0.0/24, with zeros "
+            "behind the "
+            "prefix");
+    refuses("networks: {public: {bridge: br0, gateway: {a: b}}}\n",
+            "meshd.yaml:1: networks: gateway: is to be one value, or a list of them");
     refuses("networks: {public: {}}\n", "meshd.yaml:1: networks.public: write networks: {public: {bridge: BRIDGE}}");
     refuses("networks: {public: a/b}\n", "meshd.yaml:1: networks.public: \"a/b\" is no bridge's name; "
                                          "`ip link show type bridge` lists what is there");

@@ -368,15 +368,21 @@ static void nets_of_a_start_are_read_as_written(void **state)
 {
     (void)state;
     struct priv_request r = {.verb = PRIV_START, .id = 3, .target = TARGET_SPT, .memory_mib = 8, .tender = "/q",
-                             .image = "/i", .net_count = 1, .nets = {{"service", "public"}}}, out;
+                             .image = "/i", .net_count = 1, .nets = {{.ref = {"service", "public"}}}}, out;
     uint8_t bytes[512];
     size_t len;
     assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
     assert_int_equal(priv_request_decode(bytes, len, &out), ERR_OK);
     assert_int_equal(out.net_count, 1);
-    assert_string_equal(out.nets[0].device, "service");
-    assert_string_equal(out.nets[0].network, "public");
-    strcpy(r.nets[0].device, "a/b");
+    assert_string_equal(out.nets[0].ref.device, "service");
+    assert_string_equal(out.nets[0].ref.network, "public");
+    assert_true(ip_is_zero(&out.nets[0].ip[IP4]) && ip_is_zero(&out.nets[0].ip[IP6]));
+    assert_int_equal(ip_parse("10.0.0.7", &r.nets[0].ip[IP4]), ERR_OK);
+    assert_int_equal(ip_parse("fd00::7", &r.nets[0].ip[IP6]), ERR_OK);
+    assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_OK);
+    assert_memory_equal(out.nets[0].ip, r.nets[0].ip, sizeof r.nets[0].ip);
+    strcpy(r.nets[0].ref.device, "a/b");
     assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
     assert_int_equal(priv_request_decode(bytes, len, &out), ERR_INVALID);
 }
@@ -386,7 +392,7 @@ static void a_network_that_it_was_not_told_of_is_refused(void **state)
     (void)state;
     struct priv_request r = request(PRIV_START, 1);
     r.net_count = 1;
-    r.nets[0] = (struct net_ref){"service", "public"};
+    r.nets[0] = (struct guest_net){.ref = {"service", "public"}};
     struct priv_answer a = call(&r);
     assert_int_equal(a.err, ERR_NOT_FOUND);
     assert_string_equal(a.text, "this host has no network public");
