@@ -64,9 +64,12 @@ static void pending_reply(struct engine *e, struct pending *p, enum err err)
     pending_end(e, p);
 }
 
+/* Whoever is asked gets the app's spec of now. That may be one which was deployed elsewhere meanwhile and won: then
+ * ours is in the history, and is kept as that. */
 static void ask_keepers(struct engine *e, struct pending *p)
 {
     const struct app *a = p->durable ? app_find(e, &p->app) : NULL; /* what can be undone is not given away */
+    const struct record_key lost = record_key_history(&p->app, p->spec);
     if (e->now >= p->hedge_ms)
         p->asked = 0;
     while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
@@ -74,7 +77,7 @@ static void ask_keepers(struct engine *e, struct pending *p)
                                     : copies_keeper(e, a, p->tried, p->tried_count);
         if (keeper == 0 || keeper == e->crypto->node) /* all hold the images: then any takes the records */
             keeper = peers_any_alive(e, p->tried, p->tried_count);
-        if (keeper == 0 || !sync_keep(e, keeper, &p->app, PURPOSE_KEEP_COMMAND, p->client))
+        if (keeper == 0 || !sync_keep(e, keeper, &p->app, &lost, PURPOSE_KEEP_COMMAND, p->client))
             return;
         p->tried[p->tried_count++] = keeper;
         p->asked++;
@@ -197,6 +200,8 @@ static enum err put(struct engine *e, struct pending *p, enum record_kind kind, 
     }
     CHECK(p->undo_count < UNDO_MAX);
     p->undo[p->undo_count++] = u;
+    if (kind == RECORD_SPEC)
+        p->spec = replica_find(e->replica, &key)->record.version;
     if (!p->first_seq)
         p->first_seq = seq;
     p->seq = seq;

@@ -108,7 +108,7 @@ static void copies_make(struct engine *e, struct app *a, uint32_t missing)
         node_id keeper = copies_keeper(e, a, asked, n);
         if (keeper == e->crypto->node)
             units_keep(e, a);
-        else if (!keeper || !sync_keep(e, keeper, &a->uid, PURPOSE_KEEP_COPY, 0))
+        else if (!keeper || !sync_keep(e, keeper, &a->uid, NULL, PURPOSE_KEEP_COPY, 0))
             return;
         asked[n++] = keeper;
     }

@@ -296,6 +296,7 @@ struct pending { /* a command that waits for disks, ours and others' */
     enum command_kind kind;
     struct uid app;
     uint64_t first_seq, seq; /* its writes */
+    struct version spec;     /* DEPLOY: of the spec that it wrote; clock 0: none yet */
     bool durable;
     uint32_t copies, need, asked;
     uint64_t hedge_ms;       /* then those who haven't answered count for nothing */
@@ -448,7 +449,7 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
 enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
                          uint64_t *seq) MUST_USE;
 void records_on_written(struct engine *e, uint64_t seq, enum err err);
-/* Are the app's spec, registers and tombstone, as held now, all on disk? Asked about what was merged, not about a
+/* Are the app's spec, registers, tombstone and history, as held now, all on disk? Asked about what was merged, not about a
  * sequence: a record that came a second time is on disk only when the write of the first is. */
 bool records_app_on_disk(const struct engine *e, const struct uid *app);
 void records_tick(struct engine *e);
@@ -487,9 +488,10 @@ void sync_want(struct engine *e, node_id from, const struct record_key *key);
 void sync_on_call(struct engine *e, const struct event *ev);
 void sync_on_answer(struct engine *e, const struct event *ev);
 void sync_on_join(struct engine *e, const struct address *a);
-/* Ask a node to keep an app's records and images. False: no call could be made. */
-bool sync_keep(struct engine *e, node_id node, const struct uid *app, enum call_purpose purpose,
-               uint64_t command);
+/* Ask a node to keep an app's registers and images, and the history record at `lost`, should there be one (NULL:
+ * none). False: no call could be made. */
+bool sync_keep(struct engine *e, node_id node, const struct uid *app, const struct record_key *lost,
+               enum call_purpose purpose, uint64_t command);
 void sync_keeps_check(struct engine *e);
 void sync_on_write_failed(struct engine *e, uint64_t from, uint64_t to);
 void sync_tick(struct engine *e);

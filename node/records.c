@@ -113,10 +113,10 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
         return ERR_OK;
     if (origin == ORIGIN_PEER) {
         const struct entry *history = m.conflict ? replica_find(e->replica, &m.history) : NULL;
+        if (history) /* before what it lost to: a disk that has the winner has it, too */
+            write_merged(e, history);
         if (m.entry)
             write_merged(e, m.entry);
-        if (history)
-            write_merged(e, history);
         erase_removed(e);
         peers_news(e);
     }
@@ -224,8 +224,9 @@ bool records_app_on_disk(const struct engine *e, const struct uid *app)
 {
     for (size_t i = 0; i < e->unsynced_count; i++) {
         const struct record_key *key = &e->unsynced[(e->unsynced_head + i) % e->unsynced_size].key;
+        bool of_app = (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED) || key->kind == RECORD_HISTORY;
         const struct uid uid = record_key_uid(key);
-        if (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED && uid_equal(&uid, app))
+        if (of_app && uid_equal(&uid, app))
             return false;
     }
     return true;

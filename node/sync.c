@@ -253,15 +253,18 @@ static void registers_visit(void *ctx, const struct entry *entry)
     }
 }
 
-bool sync_keep(struct engine *e, node_id node, const struct uid *uid, enum call_purpose purpose,
-               uint64_t command)
+bool sync_keep(struct engine *e, node_id node, const struct uid *uid, const struct record_key *lost,
+               enum call_purpose purpose, uint64_t command)
 {
     const struct member *m = swim_find(e->swim, node);
+    const struct entry *history = lost ? replica_find(e->replica, lost) : NULL;
     if (!m || !call_possible(e))
         return false;
     struct list l;
     list_init(&l);
     replica_each_of_app(e->replica, uid, registers_visit, &l);
+    if (history)
+        list_visit(&l, history);
     if (l.held > 0)
         return false; /* written again meanwhile; once that is on disk */
     struct hash images[TARGET_COUNT];
@@ -378,8 +381,9 @@ static enum err keep_note(struct keep *k, const struct record_key *key)
     for (uint32_t i = 0; i < k->app_count; i++)
         if (uid_equal(&k->apps[i], &uid))
             return ERR_OK;
-    if (key->kind < RECORD_SPEC || key->kind > RECORD_DELETED || k->app_count == KEEP_APPS_MAX)
-        return ERR_INVALID; /* a call asks to keep an app's registers */
+    bool of_app = (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED) || key->kind == RECORD_HISTORY;
+    if (!of_app || k->app_count == KEEP_APPS_MAX)
+        return ERR_INVALID; /* a call asks to keep an app's registers, and a spec of it that lost */
     k->apps[k->app_count++] = uid;
     return ERR_OK;
 }
