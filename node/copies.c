@@ -33,7 +33,7 @@ static bool holds_all(const struct engine *e, const struct spec_body *spec, node
 struct copies {
     const struct engine *e;
     const struct spec_body *spec;
-    uint32_t count;
+    uint32_t count, staying;
 };
 
 static void copy_visit(void *ctx, const struct entry *entry)
@@ -42,8 +42,11 @@ static void copy_visit(void *ctx, const struct entry *entry)
     node_id node = record_key_owner(&entry->record.key);
     struct peer *q = node == c->e->crypto->node ? NULL : peer_find(c->e, node);
     struct holder_body h;
-    c->count += q && !(q->flags & NODE_DRAINING) && peer_is_live(c->e, q) &&
-                !holder_body_decode(entry->record.body, &h) && h.present && holds_from(c->e, c->spec, 1, node);
+    if (!q || (q->flags & NODE_DRAINING) || !peer_is_live(c->e, q) || holder_body_decode(entry->record.body, &h) ||
+        !h.present || !holds_from(c->e, c->spec, 1, node))
+        return;
+    c->count++;
+    c->staying += peer_stays(c->e, node);
 }
 
 uint32_t copies_count(const struct engine *e, const struct app *a)
@@ -55,6 +58,17 @@ uint32_t copies_count(const struct engine *e, const struct app *a)
     c.count = e->stopping == STOP_NOT && holds_all(e, &spec, e->crypto->node);
     replica_each_of_image(e->replica, &spec.images[0].image, copy_visit, &c);
     return c.count;
+}
+
+bool copies_elsewhere(const struct engine *e, const struct app *a)
+{
+    struct spec_body spec;
+    struct copies c = {.e = e, .spec = &spec};
+    if (app_spec(e, a, &spec))
+        return false;
+    if (spec.image_count > 0)
+        replica_each_of_image(e->replica, &spec.images[0].image, copy_visit, &c);
+    return c.staying > 0;
 }
 
 node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count)

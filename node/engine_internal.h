@@ -477,6 +477,7 @@ bool peer_live(const struct engine *e, node_id node);  /* not dead, not left: it
 bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, without a look-up */
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
+bool peer_stays(const struct engine *e, node_id node); /* alive, and not about to leave */
 node_id peers_random_alive(struct engine *e); /* 0: none */
 node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 
@@ -576,6 +577,8 @@ void copies_soon(struct engine *e); /* some may be missing */
 void copies_tick(struct engine *e);
 /* Live nodes that hold all the app's images. */
 uint32_t copies_count(const struct engine *e, const struct app *a);
+/* Another node that stays, and answers, holds all the app's images. */
+bool copies_elsewhere(const struct engine *e, const struct app *a);
 /* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
 node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
 

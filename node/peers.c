@@ -118,6 +118,17 @@ uint32_t peers_known_count(const struct engine *e)
            swim_count(e->swim, MEMBER_DEAD);
 }
 
+static bool stays(const struct engine *e, struct peer *p)
+{
+    return peer_is_alive(e, p) && !(p->flags & (NODE_DRAINING | NODE_LEFT));
+}
+
+bool peer_stays(const struct engine *e, node_id node)
+{
+    struct peer *p = peer_find(e, node);
+    return p && stays(e, p);
+}
+
 node_id peers_random_alive(struct engine *e)
 {
     node_id chosen = 0;

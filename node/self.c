@@ -214,12 +214,13 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
     units_dirty(e);
 }
 
-/* Do we hold images of an app that no other live node holds? */
+/* Do we hold images of an app that no other node holds which answers? One that is only suspected may long be dead: who
+ * has just started takes all those for suspects that its disk knows. */
 static bool only_copies_here(struct engine *e)
 {
     for (const struct app *a = e->apps; a; a = a->hh.next) {
         struct spec_body spec;
-        if (!a->has_spec || a->deleted || copies_count(e, a) > 0 || app_spec(e, a, &spec))
+        if (!a->has_spec || a->deleted || copies_elsewhere(e, a) || app_spec(e, a, &spec))
             continue;
         for (uint32_t i = 0; i < spec.image_count; i++)
             if (engine_has_image(e, &spec.images[i].image))
