@@ -73,10 +73,10 @@ static void ask_keepers(struct engine *e, struct pending *p)
     if (e->now >= p->hedge_ms)
         p->asked = 0;
     while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
-        node_id keeper = a->deleted ? peers_any_alive(e, p->tried, p->tried_count)
+        node_id keeper = a->deleted ? peers_any_staying(e, p->tried, p->tried_count)
                                     : copies_keeper(e, a, p->tried, p->tried_count);
         if (keeper == 0 || keeper == e->crypto->node) /* all hold the images: then any takes the records */
-            keeper = peers_any_alive(e, p->tried, p->tried_count);
+            keeper = peers_any_staying(e, p->tried, p->tried_count);
         if (keeper == 0 || !sync_keep(e, keeper, &p->app, &lost, PURPOSE_KEEP_COMMAND, p->client))
             return;
         p->tried[p->tried_count++] = keeper;
@@ -240,12 +240,18 @@ static void put_failed(struct engine *e, struct pending *p, enum err err)
 
 /* ---- The commands -------------------------------------------------------------------------------- */
 
+/* What is written by a node that goes may have nobody else to keep it. */
+static bool stays(struct engine *e, uint64_t client)
+{
+    if (e->stopping != STOP_NOT)
+        refuse(e, client, ERR_NOT_READY, "this node is going; ask another");
+    return e->stopping == STOP_NOT;
+}
+
 static bool writable(struct engine *e, uint64_t client)
 {
-    if (e->stopping != STOP_NOT) {
-        refuse(e, client, ERR_NOT_READY, "this node is going; ask another");
+    if (!stays(e, client))
         return false;
-    }
     if (e->write_failed) {
         refuse(e, client, ERR_IO, "this node can't write to its disk; ask another, or see to it");
         return false;
@@ -371,7 +377,7 @@ static void set_register(struct engine *e, uint64_t client, const struct command
 static void remove_app(struct engine *e, uint64_t client, const struct command *c)
 {
     const struct app *a = named(e, client, c->app);
-    struct pending *p = a ? pending_begin(e, client, c, &a->uid) : NULL;
+    struct pending *p = a && stays(e, client) ? pending_begin(e, client, c, &a->uid) : NULL;
     if (!p)
         return;
     snprintf(p->text, sizeof p->text, "%s removed", a->name);

@@ -237,7 +237,8 @@ struct out_call {
     struct uid app;   /* KEEP_COPY */
     uint64_t at_ms;   /* when it was made */
     bool again;       /* PUSH: there was more; exchange once more */
-    bool all;         /* PUSH: of ours nothing was left out */
+    bool all;         /* PUSH: of ours nothing was left out … */
+    uint64_t changes; /* … as it was at this app_changes */
 };
 
 struct join {
@@ -250,9 +251,10 @@ struct pull {
     struct record_key key;
 };
 
-struct keep { /* a peer's CALL_KEEP that we owe an answer */
+struct keep { /* a peer's CALL_KEEP that we owe an answer, or the CALL_PUSH of one that leaves */
     uint64_t conn; /* 0: free */
     uint64_t seq;  /* all that was merged before is written by then, or due again */
+    bool push;     /* any write that fails fails it */
     uint32_t app_count;
     struct uid apps[KEEP_APPS_MAX]; /* whose records were given */
     node_id from;
@@ -370,7 +372,10 @@ struct engine {
     enum stop_how stop_how;
     uint64_t stop_client;
     uint64_t stop_began_ms, stop_until_ms;
-    bool handed;             /* leaving: a peer has all that we know */
+    uint64_t app_changes;    /* grows with each record that is acknowledged as kept */
+    node_id handed_to;       /* leaving: it has all of them on its disk; 0: none has … */
+    uint64_t handed_changes; /* … as they were at this app_changes */
+    bool left_handed, left_images; /* left: all records were handed over; some images were not */
 
     struct app *apps;
     struct passed {          /* what a pass over all apps asks first, in the order of their coming */
@@ -439,6 +444,13 @@ static inline bool version_equal(struct version a, struct version b)
     return a.clock == b.clock && a.author == b.author;
 }
 
+/* Of the kinds that commands write, and are acknowledged when others keep it: an app's registers, its tombstone, and
+ * specs of it that lost. */
+static inline bool is_of_app(const struct record_key *k)
+{
+    return (k->kind >= RECORD_SPEC && k->kind <= RECORD_DELETED) || k->kind == RECORD_HISTORY;
+}
+
 /* ---- records.c ---------------------------------------------------------------------------------- */
 
 enum origin { ORIGIN_DISK, ORIGIN_PEER };
@@ -449,8 +461,8 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
 enum err records_publish(struct engine *e, const struct record_key *key, struct slice body,
                          uint64_t *seq) MUST_USE;
 void records_on_written(struct engine *e, uint64_t seq, enum err err);
-/* Are the app's spec, registers, tombstone and history, as held now, all on disk? Asked about what was merged, not about a
- * sequence: a record that came a second time is on disk only when the write of the first is. */
+/* Are the app's spec, registers, tombstone and history, as held now, all on disk? Asked about what was merged, not
+ * about a sequence: a record that came a second time is on disk only when the write of the first is. */
 bool records_app_on_disk(const struct engine *e, const struct uid *app);
 void records_tick(struct engine *e);
 uint64_t records_deadline(const struct engine *e);
@@ -478,8 +490,8 @@ bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, with
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
 bool peer_stays(const struct engine *e, node_id node); /* alive, and not about to leave */
-node_id peers_random_alive(struct engine *e); /* 0: none */
-node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
+node_id peers_random_staying(struct engine *e); /* 0: none */
+node_id peers_any_staying(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 
 /* ---- sync.c ------------------------------------------------------------------------------------- */
 
@@ -494,6 +506,8 @@ void sync_on_join(struct engine *e, const struct address *a);
 bool sync_keep(struct engine *e, node_id node, const struct uid *app, const struct record_key *lost,
                enum call_purpose purpose, uint64_t command);
 void sync_keeps_check(struct engine *e);
+/* Leaving: a peer that stays has all that we know on its disk. */
+bool sync_handed(const struct engine *e);
 void sync_on_write_failed(struct engine *e, uint64_t from, uint64_t to);
 void sync_tick(struct engine *e);
 uint64_t sync_deadline(const struct engine *e);
@@ -509,6 +523,7 @@ void self_on_own_record(struct engine *e, const struct entry *entry);
 void self_read_only(struct engine *e); /* the store's fill, or the last write's fate, may have changed */
 void self_on_host(struct engine *e, const struct host_facts *h);
 void self_stop(struct engine *e, enum stop_how how, uint64_t client);
+bool self_leaves(const struct engine *e); /* for good: nobody may count on our disk */
 bool self_takes_units(const struct engine *e); /* not stopping, not leaving */
 void self_tick(struct engine *e);
 uint64_t self_deadline(const struct engine *e);

@@ -129,21 +129,20 @@ bool peer_stays(const struct engine *e, node_id node)
     return p && stays(e, p);
 }
 
-node_id peers_random_alive(struct engine *e)
+node_id peers_random_staying(struct engine *e)
 {
     node_id chosen = 0;
     uint64_t seen = 0;
-    size_t i = 0;
-    for (const struct member *m; (m = swim_next(e->swim, &i));)
-        if (member_alive(e, m) && rng_below(&e->rng, ++seen) == 0)
-            chosen = m->node;
+    for (struct peer *p = e->peers; p; p = p->hh.next)
+        if (stays(e, p) && rng_below(&e->rng, ++seen) == 0)
+            chosen = p->node;
     return chosen;
 }
 
-node_id peers_any_alive(const struct engine *e, const node_id *not, uint32_t not_count)
+node_id peers_any_staying(const struct engine *e, const node_id *not, uint32_t not_count)
 {
     for (struct peer *p = e->peers; p; p = p->hh.next) {
-        bool skip = !peer_is_alive(e, p);
+        bool skip = !stays(e, p);
         for (uint32_t i = 0; i < not_count; i++)
             skip |= not[i] == p->node;
         if (!skip)

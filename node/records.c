@@ -62,6 +62,7 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
 {
     const struct record_key *key = &entry->record.key;
     struct holder_body holder;
+    e->app_changes += is_of_app(key);
     switch ((enum record_kind)key->kind) {
     case RECORD_NODE:
         if (record_key_owner(key) == e->crypto->node)
@@ -224,9 +225,8 @@ bool records_app_on_disk(const struct engine *e, const struct uid *app)
 {
     for (size_t i = 0; i < e->unsynced_count; i++) {
         const struct record_key *key = &e->unsynced[(e->unsynced_head + i) % e->unsynced_size].key;
-        bool of_app = (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED) || key->kind == RECORD_HISTORY;
         const struct uid uid = record_key_uid(key);
-        if (of_app && uid_equal(&uid, app))
+        if (is_of_app(key) && uid_equal(&uid, app))
             return false;
     }
     return true;

@@ -149,10 +149,27 @@ static void tell_at_once(struct engine *e)
         }
 }
 
+/* Do we hold images of an app that no other node holds which answers? One that is only suspected may long be dead: who
+ * has just started takes all those for suspects that its disk knows. */
+static bool only_copies_here(struct engine *e)
+{
+    for (const struct app *a = e->apps; a; a = a->hh.next) {
+        struct spec_body spec;
+        if (!a->has_spec || a->deleted || copies_elsewhere(e, a) || app_spec(e, a, &spec))
+            continue;
+        for (uint32_t i = 0; i < spec.image_count; i++)
+            if (engine_has_image(e, &spec.images[i].image))
+                return true;
+    }
+    return false;
+}
+
 static void go(struct engine *e)
 {
     if (e->stop_how == STOP_LEAVE) {
         e->self.flags |= NODE_LEFT;
+        e->left_handed = sync_handed(e);
+        e->left_images = only_copies_here(e);
     } else {
         e->self.away_until_ms = e->wall + e->cfg.away_ms;
         for (struct unit *u = e->units; u; u = u->hh.next)
@@ -171,6 +188,13 @@ static void go(struct engine *e)
                 HASH_COUNT(e->units));
 }
 
+/* What keeps a node from leaving: guests to hand over, images that nobody else has, records that nobody heard of. */
+static bool has_to_hand_over(struct engine *e)
+{
+    bool others = peers_live_count(e) > 1;
+    return units_any(e) || (others && only_copies_here(e)) || (!sync_handed(e) && peers_known_count(e) > 1);
+}
+
 static void hand_over(struct engine *e)
 {
     for (struct unit *u = e->units; u; u = u->hh.next) {
@@ -181,6 +205,11 @@ static void hand_over(struct engine *e)
         if (planner_move(e, a, u->key.slot, 0, 0, text, sizeof text))
             unit_release(e, u, "its host leaves, and no other can take it");
     }
+}
+
+bool self_leaves(const struct engine *e)
+{
+    return e->stopping != STOP_NOT && e->stop_how == STOP_LEAVE;
 }
 
 void self_stop(struct engine *e, enum stop_how how, uint64_t client)
@@ -214,36 +243,14 @@ void self_stop(struct engine *e, enum stop_how how, uint64_t client)
     units_dirty(e);
 }
 
-/* Do we hold images of an app that no other node holds which answers? One that is only suspected may long be dead: who
- * has just started takes all those for suspects that its disk knows. */
-static bool only_copies_here(struct engine *e)
-{
-    for (const struct app *a = e->apps; a; a = a->hh.next) {
-        struct spec_body spec;
-        if (!a->has_spec || a->deleted || copies_elsewhere(e, a) || app_spec(e, a, &spec))
-            continue;
-        for (uint32_t i = 0; i < spec.image_count; i++)
-            if (engine_has_image(e, &spec.images[i].image))
-                return true;
-    }
-    return false;
-}
-
-/* What keeps a node from leaving: guests to hand over, images that nobody else has, records that nobody heard of. */
-static bool has_to_hand_over(struct engine *e)
-{
-    bool others = peers_live_count(e) > 1;
-    return units_any(e) || (others && only_copies_here(e)) || (!e->handed && peers_known_count(e) > 1);
-}
-
 static void stop_reply(struct engine *e)
 {
     bool leaves = e->stop_how == STOP_LEAVE && peers_known_count(e) > 1;
     enum err err = ERR_PARTIAL;
     const char *text;
-    if (leaves && !e->handed) {
-        text = "left the mesh, but no peer could be reached: what this node alone knew is only on its disk";
-    } else if (leaves && only_copies_here(e)) {
+    if (leaves && !e->left_handed) {
+        text = "left the mesh, but no other node could take its records: what it alone knew is only on its disk";
+    } else if (leaves && e->left_images) {
         text = "left the mesh, but no other node could take a copy of all its images: some are only on its disk";
     } else {
         text = e->stop_how == STOP_LEAVE ? "left the mesh" : "stopped";

@@ -3,6 +3,7 @@
  *
  *   HELLO, SYNC   ours: digests → theirs: what they hold in the buckets that differ, and their digests.
  *                 We merge that and PUSH what they lack; where either was cut, once more.
+ *                 One that leaves is answered when all of it is on the other's disk
  *   PULL          keys → records
  *   KEEP          records, images → answered when all of it is on the other's disk */
 #include "node/engine_internal.h"
@@ -51,16 +52,21 @@ static void list_init(struct list *l)
     l->bytes = 0;
 }
 
-static void merge_list(struct engine *e, struct cursor list, uint32_t count)
+/* Why not all of it is held now; the rest comes with the next exchange. */
+static enum err merge_list(struct engine *e, struct cursor list, uint32_t count)
 {
+    enum err refused = ERR_OK;
     for (uint32_t i = 0; i < count; i++) {
         struct slice record = cursor_bin(&list, RECORD_BYTES_MAX);
         if (list.err)
-            return;
+            return list.err;
         if (!effects_room(e->fx, 2 * RECORD_BYTES_MAX))
-            return; /* the rest comes with the next exchange */
-        (void)records_merge(e, record.p, record.len, ORIGIN_PEER);
+            return ERR_BUSY;
+        enum err err = records_merge(e, record.p, record.len, ORIGIN_PEER);
+        if (err && err != ERR_STALE)
+            refused = err;
     }
+    return refused;
 }
 
 /* ---- Calls out ----------------------------------------------------------------------------------- */
@@ -381,11 +387,52 @@ static enum err keep_note(struct keep *k, const struct record_key *key)
     for (uint32_t i = 0; i < k->app_count; i++)
         if (uid_equal(&k->apps[i], &uid))
             return ERR_OK;
-    bool of_app = (key->kind >= RECORD_SPEC && key->kind <= RECORD_DELETED) || key->kind == RECORD_HISTORY;
-    if (!of_app || k->app_count == KEEP_APPS_MAX)
+    if (!is_of_app(key) || k->app_count == KEEP_APPS_MAX)
         return ERR_INVALID; /* a call asks to keep an app's registers, and a spec of it that lost */
     k->apps[k->app_count++] = uid;
     return ERR_OK;
+}
+
+static struct keep *keep_free(struct engine *e)
+{
+    for (size_t i = 0; i < KEEPS_MAX; i++)
+        if (e->keeps[i].conn == 0)
+            return &e->keeps[i];
+    return NULL;
+}
+
+/* It is answered when what was written until now is on disk. */
+static void keep_begin(struct engine *e, struct keep *k, uint64_t conn)
+{
+    k->conn = conn;
+    k->seq = e->write_seq;
+    e->keep_count++;
+}
+
+/* Who leaves asks whether its records are on a disk that stays. Others don't wait for that. */
+static void on_push(struct engine *e, const struct event *ev, const struct call *c)
+{
+    const struct peer *p = peer_find(e, ev->node);
+    e->count.pushes++;
+    enum err err = merge_list(e, c->list, c->list_count);
+    if (!p || !(p->flags & NODE_DRAINING)) {
+        answer_error(e, ev->id, ERR_OK, "");
+        return;
+    }
+    struct keep *keep = keep_free(e);
+    if (!err && self_leaves(e))
+        err = ERR_NOT_READY;
+    if (!err && e->rewrite_ms)
+        err = ERR_IO;
+    if (!err && !keep)
+        err = ERR_BUSY;
+    if (err) {
+        answer_error(e, ev->id, err, "the records are not on this node's disk");
+        return;
+    }
+    *keep = (struct keep){.push = true, .from = ev->node, .until_ms = e->now + CALL_TIMEOUT_MS};
+    keep_begin(e, keep, ev->id);
+    sync_keeps_check(e);
 }
 
 /* Every one of them, or it is refused. */
@@ -412,10 +459,11 @@ static enum err keep_merge(struct engine *e, struct keep *k, const struct call *
 
 static void on_keep(struct engine *e, const struct event *ev, const struct call *c)
 {
-    struct keep *keep = NULL;
-    for (size_t i = 0; !keep && i < KEEPS_MAX; i++)
-        if (e->keeps[i].conn == 0)
-            keep = &e->keeps[i];
+    struct keep *keep = keep_free(e);
+    if (self_leaves(e)) {
+        answer_error(e, ev->id, ERR_NOT_READY, "this node leaves");
+        return;
+    }
     if (!keep || (e->self.flags & NODE_READ_ONLY)) {
         answer_error(e, ev->id, ERR_FULL, keep ? "the store takes no more" : "too busy keeping");
         return;
@@ -431,9 +479,7 @@ static void on_keep(struct engine *e, const struct event *ev, const struct call 
         answer_error(e, ev->id, err, "a record was refused");
         return;
     }
-    keep->conn = ev->id;
-    e->keep_count++;
-    keep->seq = e->write_seq;
+    keep_begin(e, keep, ev->id);
     e->count.keeps++;
     sync_keeps_check(e);
 }
@@ -455,9 +501,7 @@ void sync_on_call(struct engine *e, const struct event *ev)
         answer_exchange(e, ev->id, &c, 0);
         break;
     case CALL_PUSH:
-        e->count.pushes++;
-        merge_list(e, c.list, c.list_count);
-        answer_error(e, ev->id, ERR_OK, "");
+        on_push(e, ev, &c);
         break;
     case CALL_PULL:
         on_pull(e, ev, &c);
@@ -520,7 +564,8 @@ void sync_on_write_failed(struct engine *e, uint64_t from, uint64_t to)
 {
     for (size_t i = 0; e->keep_count > 0 && i < KEEPS_MAX; i++) {
         struct keep *k = &e->keeps[i];
-        if (k->conn == 0 || k->seq <= from || k->seq > to || !effects_room(e->fx, CALL_BYTES_MAX))
+        bool concerned = k->push || (k->seq > from && k->seq <= to);
+        if (k->conn == 0 || !concerned || !effects_room(e->fx, CALL_BYTES_MAX))
             continue;
         keep_end(e, k, ERR_IO, "the write to disk failed");
     }
@@ -546,11 +591,19 @@ static void synced(struct engine *e)
     units_dirty(e);
 }
 
-/* A node that leaves has to know that somebody has its records. */
+bool sync_handed(const struct engine *e)
+{
+    return e->handed_to && e->handed_changes == e->app_changes && peer_stays(e, e->handed_to);
+}
+
+/* A node that leaves has to know that somebody has its records, and that one's disk. What comes later is handed over,
+ * too. */
 static void handed(struct engine *e, const struct out_call *c)
 {
-    if (e->stopping == STOP_HANDING_OVER && c->at_ms >= e->stop_began_ms)
-        e->handed = true;
+    if (!self_leaves(e) || !c->all || c->at_ms < e->stop_began_ms)
+        return;
+    e->handed_to = c->node;
+    e->handed_changes = c->changes;
 }
 
 static void push_what_differs(struct engine *e, const struct out_call *c, const struct answer *a)
@@ -558,11 +611,10 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
     struct list l;
     list_init(&l);
     replica_each_differing(e->replica, a->digests, list_visit, &l);
-    if (l.count == 0 || !call_possible(e)) {
+    bool nothing = l.count == 0 && !self_leaves(e); /* who leaves asks for the disk's word */
+    if (nothing || !call_possible(e)) {
         if (!a->more)
             synced(e);
-        if (l.count == 0 && l.held == 0)
-            handed(e, c);
         exchange_done(e);
         return;
     }
@@ -572,6 +624,7 @@ static void push_what_differs(struct engine *e, const struct out_call *c, const 
     struct out_call *push = call_send(e, &k, PURPOSE_PUSH, c->node, &c->address, CALL_TIMEOUT_MS);
     push->again = a->more || l.cut;
     push->all = !l.cut && !l.held;
+    push->changes = e->app_changes;
     if (!a->more)
         synced(e);
 }
@@ -583,7 +636,7 @@ static void on_exchanged(struct engine *e, const struct out_call *c, const struc
         struct effect *f = effects_add(e->fx, EFFECT_REBOOT);
         f->min_boot = a->min_boot;
     }
-    merge_list(e, a->records, a->record_count);
+    (void)merge_list(e, a->records, a->record_count);
     struct cursor list = a->accusations;
     for (uint32_t i = 0; i < a->accusation_count; i++) {
         struct accusation accused;
@@ -660,13 +713,12 @@ void sync_on_answer(struct engine *e, const struct event *ev)
         break;
     case PURPOSE_PUSH:
         exchange_done(e);
-        if (c.all)
-            handed(e, &c);
+        handed(e, &c);
         if (c.again && exchange(e, c.node))
             e->sync_busy = true;
         break;
     case PURPOSE_PULL:
-        merge_list(e, a.records, a.record_count);
+        (void)merge_list(e, a.records, a.record_count);
         break;
     case PURPOSE_KEEP_COMMAND:
         commands_on_kept(e, c.command, ERR_OK);
@@ -710,8 +762,9 @@ void sync_tick(struct engine *e)
         e->sync_due_ms = 0;
         e->sync_busy = exchange(e, e->sync_peer);
     }
-    if (e->stopping == STOP_HANDING_OVER && !e->handed && !e->sync_busy && e->now >= e->sync_next_ms) {
-        node_id peer = peers_random_alive(e);
+    bool hands_over = self_leaves(e) && e->stopping != STOP_TOLD && !sync_handed(e);
+    if (hands_over && !e->sync_busy && e->now >= e->sync_next_ms) {
+        node_id peer = peers_random_staying(e);
         e->sync_busy = peer && exchange(e, peer);
     }
     sync_keeps_check(e);
