@@ -167,7 +167,7 @@ static struct pending *pending_begin(struct engine *e, uint64_t client, const st
         return NULL;
     }
     e->command_count++;
-    uint32_t live = peers_live_count(e);
+    uint32_t live = peers_staying_count(e);
     uint32_t want = c->ack == ACK_DEFAULT ? e->cfg.copies : c->ack;
     *p = (struct pending){
         .client = client,

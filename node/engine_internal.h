@@ -490,6 +490,7 @@ bool peer_is_live(const struct engine *e, struct peer *p); /* as peer_live, with
 uint32_t peers_live_count(const struct engine *e);     /* alive ones, with us */
 uint32_t peers_known_count(const struct engine *e);    /* not left, with us */
 bool peer_stays(const struct engine *e, node_id node); /* alive, and not about to leave */
+uint32_t peers_staying_count(const struct engine *e);  /* of the alive ones, with us */
 node_id peers_random_staying(struct engine *e); /* 0: none */
 node_id peers_any_staying(const struct engine *e, const node_id *not, uint32_t not_count); /* 0: none */
 

@@ -129,6 +129,14 @@ bool peer_stays(const struct engine *e, node_id node)
     return p && stays(e, p);
 }
 
+uint32_t peers_staying_count(const struct engine *e)
+{
+    uint32_t n = peers_live_count(e);
+    for (struct peer *p = e->peers; p; p = p->hh.next)
+        n -= peer_is_alive(e, p) && !stays(e, p);
+    return n;
+}
+
 node_id peers_random_staying(struct engine *e)
 {
     node_id chosen = 0;

@@ -85,12 +85,15 @@ void scenario_hosts_back(struct scenario *s)
 
 /* ---- Commands --------------------------------------------------------------------------------------- */
 
+/* Those that can keep what it is told: who is about to leave takes its disk along. */
 static uint32_t alive(const struct host *h, uint64_t now)
 {
     uint32_t n = 1;
     size_t i = 0;
+    struct node_body body;
     for (const struct member *m; (m = swim_next(engine_members(h->engine), &i));)
-        n += m->state == MEMBER_ALIVE && m->away_until_ms <= now;
+        n += m->state == MEMBER_ALIVE && m->away_until_ms <= now &&
+             (engine_node(h->engine, m->node, &body) || !(body.flags & NODE_DRAINING));
     return n;
 }
 
