@@ -332,17 +332,29 @@ static bool in_history(const struct host *h, const struct uid *app, uint32_t rev
     return false;
 }
 
-static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
+static bool keeps_deleted(const struct host *h, const struct uid *app)
 {
     struct record r;
-    struct spec_body spec;
     const struct record_key deleted = record_key_app(RECORD_DELETED, app);
-    if (disk_find(h, &deleted, &r))
-        return true;
+    return disk_find(h, &deleted, &r);
+}
+
+/* A later one that came, or a concurrent one that won, will do. */
+static bool keeps_spec(const struct host *h, const struct uid *app, uint32_t revision, struct spec_body *spec)
+{
+    struct record r;
     const struct record_key key = record_key_app(RECORD_SPEC, app);
-    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, &spec) ||
-        (spec.revision < revision && !in_history(h, app, revision)))
-        return false; /* a later one that came, or a concurrent one that won, will do */
+    return disk_find(h, &key, &r) && !spec_body_decode(r.body, spec) &&
+           (spec->revision >= revision || in_history(h, app, revision));
+}
+
+static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
+{
+    struct spec_body spec;
+    if (keeps_deleted(h, app))
+        return true;
+    if (!keeps_spec(h, app, revision, &spec))
+        return false;
     for (uint32_t i = 0; i < spec.image_count; i++)
         if (!host_has_image(h, &spec.images[i].image))
             return false;
@@ -362,12 +374,10 @@ void check_acknowledged(struct check *c, const struct uid *app, uint32_t revisio
 
 static bool kept_elsewhere(const struct check *c, const struct host *h, const struct kept *k, bool removed)
 {
-    const struct record_key deleted = record_key_app(RECORD_DELETED, &k->app);
-    struct record r;
     for (uint32_t i = 0; i < c->w->host_count; i++) {
         const struct host *other = &c->w->hosts[i];
         if (other != h && !other->gone &&
-            (removed ? disk_find(other, &deleted, &r) : keeps_app(other, &k->app, k->revision)))
+            (removed ? keeps_deleted(other, &k->app) : keeps_app(other, &k->app, k->revision)))
             return true;
     }
     return false;
@@ -396,6 +406,67 @@ void check_disk_lost(struct check *c, const struct host *h)
     check_records_lost(c, h);
     excuse(c, h, &c->acknowledged, false);
     excuse(c, h, &c->removed, true);
+}
+
+static bool recorded_elsewhere(const struct check *c, const struct host *h, const struct kept *k)
+{
+    struct spec_body spec;
+    for (uint32_t i = 0; i < c->w->host_count; i++) {
+        const struct host *o = &c->w->hosts[i];
+        if (o != h && !o->gone && (keeps_deleted(o, &k->app) || keeps_spec(o, &k->app, k->revision, &spec)))
+            return true;
+    }
+    return false;
+}
+
+static bool image_elsewhere(const struct check *c, const struct host *h, const struct hash *image)
+{
+    for (uint32_t i = 0; i < c->w->host_count; i++)
+        if (&c->w->hosts[i] != h && !c->w->hosts[i].gone && host_has_image(&c->w->hosts[i], image))
+            return true;
+    return false;
+}
+
+/* What h kept of it, and no other disk keeps; NULL: nothing. One disk may have the records, and another the images. */
+static const char *took_along(const struct check *c, const struct host *h, const struct kept *k, bool removed)
+{
+    struct spec_body spec;
+    if (removed)
+        return keeps_deleted(h, &k->app) && !kept_elsewhere(c, h, k, true) ? "tombstone" : NULL;
+    if (keeps_deleted(h, &k->app) || !keeps_spec(h, &k->app, k->revision, &spec))
+        return NULL;
+    if (!recorded_elsewhere(c, h, k))
+        return "records";
+    for (uint32_t i = 0; i < spec.image_count; i++)
+        if (host_has_image(h, &spec.images[i].image) && !image_elsewhere(c, h, &spec.images[i].image))
+            return "image";
+    return NULL;
+}
+
+static void left_with(const struct check *c, const struct host *h, struct kept **list, bool removed, bool excused)
+{
+    while (*list) {
+        struct kept *k = *list;
+        const char *what = took_along(c, h, k, removed);
+        if (!what) {
+            list = &k->next;
+            continue;
+        }
+        if (!excused)
+            world_fail(c->w, "host %u left, and the %s of an app that was %s only on its disk", h->index, what,
+                       removed ? "removed is" : "acknowledged is");
+        *list = k->next;
+        free(k);
+    }
+}
+
+void check_left(struct check *c, const struct host *h, uint64_t since_ms)
+{
+    bool excused = false;
+    for (uint32_t i = 0; i < c->w->host_count; i++)
+        excused |= c->lost_ms[i] && c->lost_ms[i] >= since_ms;
+    left_with(c, h, &c->acknowledged, false, excused);
+    left_with(c, h, &c->removed, true, excused);
 }
 
 void check_mark(struct check *c)

@@ -19,6 +19,9 @@ void check_acknowledged(struct check *c, const struct uid *app, uint32_t revisio
 
 /* A host is about to lose its records, or to go for good: what no other disk keeps is nobody's fault. */
 void check_disk_lost(struct check *c, const struct host *h);
+/* A host that was asked to leave at since_ms has done so. What it kept and was acknowledged is on other disks, but for
+ * what it handed over to disks that were lost meanwhile, or said that it couldn't hand over. */
+void check_left(struct check *c, const struct host *h, uint64_t since_ms);
 /* … some of its records, which other disks hold. */
 void check_records_lost(struct check *c, const struct host *h);
 

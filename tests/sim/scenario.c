@@ -100,9 +100,9 @@ static uint32_t alive(const struct host *h, uint64_t now)
 void scenario_command(struct scenario *s, struct host *h, struct command *c)
 {
     struct open_command *o = &s->open[++s->clients % COMMANDS_OPEN_MAX];
-    uint32_t live = alive(h, s->w->now);
+    uint32_t live = alive(h, s->w->now), want = c->ack == ACK_DEFAULT ? 3 : c->ack;
     *o = (struct open_command){.client = s->clients, .kind = c->kind, .host = h->index,
-                                .need = live < 3 ? live : 3, .at_ms = s->w->now};
+                                .need = live < want ? live : want, .at_ms = s->w->now};
     struct event ev = {.kind = EVENT_COMMAND, .id = s->clients, .command = *c};
     s->w->total.commands++;
     host_step(s->w, h, &ev);
@@ -235,12 +235,11 @@ void scenario_heal(struct scenario *s)
     world_note(s->w, "healed");
 }
 
-static void leave(struct scenario *s, struct host *h)
+void scenario_leave(struct scenario *s, struct host *h)
 {
     struct command c = {.kind = COMMAND_LEAVE};
-    if (s->left >= s->w->host_count / 10 || h->index < 2)
-        return;
     s->left++;
+    s->leave_ms[h->index] = s->w->now;
     s->w->total.leaves++;
     scenario_command(s, h, &c);
 }
@@ -376,7 +375,8 @@ static void stroke(struct scenario *s)
         break;
     }
     case 8:
-        leave(s, h);
+        if (s->left < s->w->host_count / 10 && h->index >= 2)
+            scenario_leave(s, h);
         break;
     case 9:
     case 10:
@@ -410,16 +410,27 @@ static void stroke(struct scenario *s)
     }
 }
 
+static bool known_left(const struct world *w, const struct host *h)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        const struct host *o = &w->hosts[i];
+        const struct member *m = o->engine ? swim_find(engine_members(o->engine), h->use->node) : NULL;
+        if (m && m->state == MEMBER_LEFT)
+            return true;
+    }
+    return false;
+}
+
+/* One whose daemon was killed as it left is back, and may go away for a while later: somebody who was cut off since
+ * knows it as one that left, and still it comes back. */
 void scenario_hosts_gone(struct scenario *s)
 {
     for (uint32_t i = 0; i < s->w->host_count; i++) {
         struct host *h = &s->w->hosts[i];
-        for (uint32_t j = 0; h->quit && j < s->w->host_count; j++) {
-            const struct host *o = &s->w->hosts[j];
-            const struct member *m = o->engine ? swim_find(engine_members(o->engine), h->use->node) : NULL;
-            if (m && m->state == MEMBER_LEFT)
-                h->gone = true;
-        }
+        if (h->gone || !h->left || !known_left(s->w, h))
+            continue;
+        h->gone = true;
+        check_left(s->check, h, s->leave_ms[i]);
     }
 }
 

@@ -39,6 +39,7 @@ struct scenario {
     uint64_t heal_ms;            /* a partition ends then */
     uint64_t peace_ms;           /* all that is bad ends then */
     uint64_t well_ms[HOSTS_MAX]; /* what ails a host (links, disk, store) is over then; 0: nothing does */
+    uint64_t leave_ms[HOSTS_MAX]; /* when a host was last asked to leave */
     uint32_t left, lost;
     struct rng net_rng;          /* of its own, so that large worlds, which have no networks, go on as they were */
     struct networks networks;
@@ -57,6 +58,7 @@ bool scenario_has_networks(const struct scenario *s);
 struct app *scenario_app_make(struct scenario *s);
 void scenario_deploy(struct scenario *s, struct app *a); /* through any host that runs */
 void scenario_command(struct scenario *s, struct host *h, struct command *c);
+void scenario_leave(struct scenario *s, struct host *h);
 
 /* All is over: does it become right, and is what doesn't concern it left alone? */
 void quiet_questions(struct scenario *s);

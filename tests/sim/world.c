@@ -342,7 +342,7 @@ void host_start(struct world *w, struct host *h)
     if (h->engine || h->gone)
         return;
     h->powered = true;
-    h->quit = false;
+    h->quit = h->left = false;
     h->paused_until_ms = 0;
     uint64_t at = wall(w, h);
     h->boot = h->boot + 1 > at ? h->boot + 1 : at;
@@ -669,6 +669,12 @@ static uint64_t bytes_hash(const struct effect *f)
     return fake_hash64(f->bytes.len, f->bytes.p + skip, f->bytes.len - skip);
 }
 
+static bool says_left(const struct host *h)
+{
+    struct node_body n;
+    return !engine_node(h->engine, h->use->node, &n) && (n.flags & NODE_LEFT);
+}
+
 void host_step(struct world *w, struct host *h, struct event *ev)
 {
     if (!h->engine || w->failed)
@@ -695,6 +701,7 @@ void host_step(struct world *w, struct host *h, struct event *ev)
         w->on_step(w, h);
     if (h->quit) {
         world_note(w, "host %u: its daemon ended", h->index);
+        h->left = says_left(h);
         daemon_free(w, h);
         writes_drop(w, h);
         return;

@@ -73,7 +73,8 @@ struct host {
     int64_t skew_ms;       /* of its wall clock */
     bool powered;
     bool gone;             /* for good: left, or lost */
-    bool quit;             /* the daemon ended by itself */
+    bool quit;             /* the daemon ended by itself … */
+    bool left;             /* … and said before that it left */
     uint32_t side;         /* of a partition; equal sides talk */
     bool mute, deaf;       /* nothing that it sends arrives; nothing arrives at it */
     uint64_t paused_until_ms; /* its daemon stands still; what comes waits */
