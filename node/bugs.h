@@ -19,8 +19,9 @@
     X(FORGET_BEFORE_DISK, 12, "an exit record is dropped before the end is on disk")               \
     X(ACCEPT_STALE_OFFER, 13, "a host takes an offer at an epoch that it knows to be taken")       \
     X(KEEP_LOST_NETWORK, 14, "what needs a network stays where that went")                         \
-    X(KEEP_TAKEN_ADDRESS, 15, "of two guests with one address neither takes another") \
-    X(REOFFER_REFUSED, 16, "who refused is asked again before its record tells of the room it spoke of")
+    X(KEEP_TAKEN_ADDRESS, 15, "of two guests with one address neither takes another")              \
+    X(REOFFER_REFUSED, 16, "who refused is asked again before its record tells of the room it spoke of") \
+    X(LEAVE_AT_ONCE, 17, "who leaves takes along what nobody else has")
 
 enum bug {
 #define X(name, bit, text) BUG_##name = 1u << (bit),

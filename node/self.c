@@ -168,8 +168,8 @@ static void go(struct engine *e)
 {
     if (e->stop_how == STOP_LEAVE) {
         e->self.flags |= NODE_LEFT;
-        e->left_handed = sync_handed(e);
-        e->left_images = only_copies_here(e);
+        e->left_handed = sync_handed(e) || bug(e, BUG_LEAVE_AT_ONCE);
+        e->left_images = only_copies_here(e) && !bug(e, BUG_LEAVE_AT_ONCE);
     } else {
         e->self.away_until_ms = e->wall + e->cfg.away_ms;
         for (struct unit *u = e->units; u; u = u->hh.next)
@@ -192,6 +192,8 @@ static void go(struct engine *e)
 static bool has_to_hand_over(struct engine *e)
 {
     bool others = peers_live_count(e) > 1;
+    if (bug(e, BUG_LEAVE_AT_ONCE))
+        return units_any(e);
     return units_any(e) || (others && only_copies_here(e)) || (!sync_handed(e) && peers_known_count(e) > 1);
 }
 

@@ -325,6 +325,32 @@ static void a_new_app_spreads(struct scenario *s)
         settle(s, "after a removal");
 }
 
+/* Who leaves takes nothing along: not even what it was told just before, and what nobody else has. */
+static void a_leave_takes_nothing_along(struct scenario *s)
+{
+    struct host *h = busy_host(s, 0);
+    struct app *a = h && s->app_count < APPS_MAX ? scenario_app_make(s) : NULL;
+    if (!a)
+        return;
+    a->spec.net_count = a->spec.require.count = 0;
+    host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
+    struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = 1, .ack = 1};
+    scenario_command(s, h, &c);
+    scenario_leave(s, h);
+    for (int i = 0; i < 600 && !h->gone && !s->w->failed; i++) {
+        wait_ms(s, TICK_MS);
+        scenario_hosts_gone(s);
+    }
+    if (s->w->failed)
+        return;
+    if (!h->gone)
+        world_fail(s->w, "host %u doesn't leave", h->index);
+    else if (s->reply.client != s->clients || s->reply.err)
+        world_fail(s->w, "host %u leaves, and says that it couldn't hand all over: %s", h->index,
+                   err_name(s->reply.err));
+    settle(s, "after a leave");
+}
+
 static struct host *with_a_net(struct scenario *s)
 {
     for (uint32_t i = 0; i < s->w->host_count; i++) {
@@ -352,7 +378,8 @@ static void a_network_goes(struct scenario *s)
 void quiet_questions(struct scenario *s)
 {
     static void (*const more[])(struct scenario *) = {
-        daemons_restart_and_guests_run_on, a_blackout_ends, a_move_leaves_no_gap, a_new_app_spreads};
+        daemons_restart_and_guests_run_on, a_blackout_ends, a_move_leaves_no_gap, a_new_app_spreads,
+        a_leave_takes_nothing_along};
     settle(s, "healed");
     if (!s->w->failed)
         a_join_moves_nothing(s);
