@@ -13,6 +13,7 @@
  *   units.c     the host: each unit's state machine
  *   restarts.c  the host: what follows an end that nobody asked for
  *   addresses.c the host: the addresses of our units' guests
+ *   claims.c    the host: its own claims as the disk and the peers tell of them
  *   images.c    the host: images wanted, fetched, held
  *   commands.c  what operators ask
  */
@@ -598,6 +599,13 @@ bool copies_elsewhere(const struct engine *e, const struct app *a);
 /* The best node to keep the app that isn't in `not`, and doesn't hold its images yet; 0: none. */
 node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not, uint32_t not_count);
 
+/* ---- claims.c ----------------------------------------------------------------------------------- */
+
+void claims_on_own_record(struct engine *e, const struct entry *entry, enum origin origin);
+/* A peer's copy of a claim of ours is newer than what we remembered. True: we had something better to say than to take
+ * it over, and have written that. */
+bool claims_overrule(struct engine *e, const struct entry *entry);
+
 /* ---- units.c ------------------------------------------------------------------------------------ */
 
 struct unit *unit_find(const struct engine *e, const struct uid *app, uint16_t slot);
@@ -605,6 +613,8 @@ struct unit *unit_add(struct engine *e, const struct uid *app, uint16_t slot); /
 void unit_reserve(struct engine *e, struct unit *u, uint32_t mib);
 enum err unit_publish(struct engine *e, struct unit *u, uint64_t *seq) MUST_USE;
 uint64_t unit_run_name(const struct unit_body *b); /* what a run started by this claim is called */
+void unit_adopt(struct engine *e, struct unit *u, uint32_t pid); /* it runs already */
+void unit_not_running(struct engine *e, struct unit *u); /* whatever its record says */
 void units_scanned(struct engine *e);
 void admission_answer(struct engine *e, node_id to, const struct message_offer *o,
                       enum offer_verdict verdict, const char *reason);
@@ -615,10 +625,6 @@ const char *images_failed(const struct engine *e, const struct spec_body *spec);
 void images_drop(struct engine *e, struct image *im);
 void images_tick(struct engine *e);
 void units_on_offer(struct engine *e, node_id from, const struct message_offer *o);
-void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin);
-/* A peer's copy of a claim of ours is newer than what we remembered. True: we had something better to say than to take
- * it over, and have written that. */
-bool units_overrule(struct engine *e, const struct entry *entry);
 void units_on_found(struct engine *e, const struct event *ev);
 void units_on_started(struct engine *e, const struct event *ev);
 void units_on_ended(struct engine *e, const struct event *ev);

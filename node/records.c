@@ -79,7 +79,7 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
     case RECORD_UNIT:
         apps_on_unit(e, entry);
         if (record_key_owner(key) == e->crypto->node)
-            units_on_own_record(e, entry, origin);
+            claims_on_own_record(e, entry, origin);
         if (origin != ORIGIN_DISK) /* those are looked at together, once the engine is ready */
             addresses_on_unit(e, entry);
         break;
@@ -110,7 +110,7 @@ enum err records_merge(struct engine *e, const void *bytes, size_t len, enum ori
     }
     e->count.records_merged++;
     if (origin == ORIGIN_PEER && m.entry && m.entry->record.key.kind == RECORD_UNIT &&
-        record_key_owner(&m.entry->record.key) == e->crypto->node && units_overrule(e, m.entry))
+        record_key_owner(&m.entry->record.key) == e->crypto->node && claims_overrule(e, m.entry))
         return ERR_OK;
     if (origin == ORIGIN_PEER) {
         const struct entry *history = m.conflict ? replica_find(e->replica, &m.history) : NULL;

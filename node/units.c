@@ -512,7 +512,7 @@ static void unit_reconcile(struct engine *e, struct unit *u)
 
 /* ---- Events -------------------------------------------------------------------------------------- */
 
-static void adopt(struct engine *e, struct unit *u, uint32_t pid)
+void unit_adopt(struct engine *e, struct unit *u, uint32_t pid)
 {
     u->run = RUN_UP;
     u->found = true;
@@ -531,7 +531,7 @@ void units_on_found(struct engine *e, const struct event *ev)
 {
     struct unit *u = unit_find(e, &ev->unit.app, ev->unit.slot);
     if (u && u->body.run == ev->unit.epoch && u->run == RUN_NONE) {
-        adopt(e, u, ev->pid);
+        unit_adopt(e, u, ev->pid);
         return;
     }
     if (e->stranger_count == STRANGERS_MAX) {
@@ -544,7 +544,7 @@ void units_on_found(struct engine *e, const struct event *ev)
 }
 
 /* Its record says that it runs, and it doesn't: it went down with its host. */
-static void not_running(struct engine *e, struct unit *u)
+void unit_not_running(struct engine *e, struct unit *u)
 {
     u->found = true;
     if (u->body.pid == 0)
@@ -555,82 +555,13 @@ static void not_running(struct engine *e, struct unit *u)
     unit_tell(e, u);
 }
 
-/* A peer knows of a claim of ours that we don't remember, though we have made another since, or something runs. What
- * is higher counts; what runs is what we see, whatever that record said of it. */
-static void own_record_beside(struct engine *e, struct unit *u, const struct unit_body *theirs)
-{
-    struct unit_body *b = &u->body;
-    bool claiming = u->claim_seq > e->durable_seq, ending = u->run == RUN_ENDED && u->end_seq > e->durable_seq;
-    uint64_t seq;
-    if (b->surrogate && theirs->surrogate >= b->surrogate) {
-        b->surrogate = theirs->surrogate + 1;
-        if (u->run == RUN_NONE)
-            b->run = unit_run_name(b);
-    }
-    if (theirs->epoch >= b->epoch && (b->surrogate || !theirs->surrogate)) { /* a surrogate's epoch is another's */
-        b->epoch = theirs->epoch;
-        b->released |= theirs->released;
-    }
-    if (unit_publish(e, u, &seq))
-        seq = UINT64_MAX; /* units_tick tries again */
-    if (claiming || seq == UINT64_MAX)
-        u->claim_seq = seq;
-    if (ending)
-        u->end_seq = seq;
-    units_dirty(e);
-}
-
-bool units_overrule(struct engine *e, const struct entry *entry)
-{
-    struct unit_body theirs;
-    const struct uid app = record_key_uid(&entry->record.key);
-    struct unit *u = unit_find(e, &app, record_key_slot(&entry->record.key));
-    if (!u || unit_body_decode(entry->record.body, &theirs))
-        return false;
-    bool higher = theirs.epoch >= u->body.epoch && !theirs.surrogate;
-    if (u->answer_to && higher) { /* we would not have taken the offer, had we known */
-        admission_answer(e, u->answer_to, &u->offer, OFFER_STALE, "");
-        u->answer_to = 0;
-        if (u->run == RUN_NONE)
-            return false;
-    }
-    own_record_beside(e, u, &theirs);
-    return true;
-}
-
-/* Our own claim, from disk or, if we lost our disk, from a peer. */
-void units_on_own_record(struct engine *e, const struct entry *entry, enum origin origin)
-{
-    struct unit_body body;
-    const struct uid app = record_key_uid(&entry->record.key);
-    uint16_t slot = record_key_slot(&entry->record.key);
-    struct unit *u = unit_body_decode(entry->record.body, &body) ? NULL : unit_add(e, &app, slot);
-    if (!u)
-        return;
-    unit_body_copy(&u->body, &body);
-    u->inherited = true;
-    e->addresses_looked = false; /* who else has its addresses is to be seen */
-    u->claim_seq = origin == ORIGIN_DISK ? 0 : e->write_seq; /* of this very record */
-    for (uint32_t i = 0; i < e->stranger_count; i++) {
-        const struct stranger s = e->strangers[i];
-        if (s.stopping || !uid_equal(&s.unit.app, &app) || s.unit.slot != slot || s.unit.epoch != body.run)
-            continue;
-        e->strangers[i] = e->strangers[--e->stranger_count];
-        adopt(e, u, s.pid);
-        return;
-    }
-    if (e->scanned)
-        not_running(e, u);
-    units_dirty(e);
-}
-
 /* The scan is over: what was running and wasn't found went down with its host. */
 void units_scanned(struct engine *e)
 {
     e->scanned = true;
     for (struct unit *u = e->units; u; u = u->hh.next) {
         if (!u->found && u->run == RUN_NONE)
-            not_running(e, u);
+            unit_not_running(e, u);
         u->found = true;
     }
     /* Claims that go on hold their memory before anything new is let in. */
