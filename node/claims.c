@@ -1,5 +1,5 @@
-/* Our own claims as the disk and the peers tell of them. We alone write them; but who lost its disk, or a part of it, hears
- * of what it wrote before. */
+/* Our own claims as the disk and the peers tell of them. We alone write them; but who lost its disk, or a part of it,
+ * hears of what it wrote before. */
 #include "node/engine_internal.h"
 
 /* A peer knows of a claim of ours that we don't remember, though we have made another since, or something runs. What
@@ -25,6 +25,21 @@ static void own_record_beside(struct engine *e, struct unit *u, const struct uni
     if (ending)
         u->end_seq = seq;
     units_dirty(e);
+}
+
+void claims_recall(struct engine *e, const struct record *theirs)
+{
+    const struct entry *held = replica_find(e->replica, &theirs->key);
+    const struct uid app = record_key_uid(&theirs->key);
+    uint16_t slot = record_key_slot(&theirs->key);
+    struct unit_body before, after;
+    if (!held || unit_find(e, &app, slot) || version_compare(theirs->version, held->record.version) <= 0 ||
+        unit_body_decode(held->record.body, &before) || unit_body_decode(theirs->body, &after))
+        return;
+    bool falls = !before.surrogate && (after.surrogate || after.epoch <= before.epoch);
+    struct unit *u = falls ? unit_add(e, &app, slot) : NULL;
+    if (u)
+        unit_body_copy(&u->body, &before);
 }
 
 bool claims_overrule(struct engine *e, const struct entry *entry)

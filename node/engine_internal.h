@@ -602,6 +602,9 @@ node_id copies_keeper(struct engine *e, const struct app *a, const node_id *not,
 /* ---- claims.c ----------------------------------------------------------------------------------- */
 
 void claims_on_own_record(struct engine *e, const struct entry *entry, enum origin origin);
+/* Before a peer's copy of a claim of ours is merged: what we gave up in this life has no unit any more. Should an
+ * earlier life's record, of a claim below it, be about to take the place of its own, it gets one again. */
+void claims_recall(struct engine *e, const struct record *theirs);
 /* A peer's copy of a claim of ours is newer than what we remembered. True: we had something better to say than to take
  * it over, and have written that. */
 bool claims_overrule(struct engine *e, const struct entry *entry);

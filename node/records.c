@@ -95,9 +95,20 @@ static void tell(struct engine *e, const struct entry *entry, enum origin origin
     }
 }
 
+static void recall(struct engine *e, const uint8_t *bytes, size_t len)
+{
+    struct record r;
+    if (len < 2 || bytes[1] != RECORD_UNIT || record_decode(bytes, len, &r)) /* the kind: few are decoded twice */
+        return;
+    if (record_key_owner(&r.key) == e->crypto->node)
+        claims_recall(e, &r);
+}
+
 enum err records_merge(struct engine *e, const void *bytes, size_t len, enum origin origin)
 {
     struct merged m;
+    if (origin == ORIGIN_PEER)
+        recall(e, bytes, len);
     enum err err = replica_merge(e->replica, bytes, len, e->wall, spread_of(origin), &m);
     if (err == ERR_STALE)
         return err;
