@@ -582,6 +582,7 @@ static void history_keep(struct replica *r, const struct record *lost, enum repl
         mem_free(r->mem, it);
         return;
     }
+    it->entry.held = spread == REPLICA_HELD;
     if (spread == REPLICA_SPREAD)
         news_add(r, it, 0);
     out->conflict = true;
@@ -685,7 +686,7 @@ static enum err merge(struct replica *r, const void *bytes, size_t len, uint64_t
         return err;
     clock_see(r, &rec);
     if (held && rec.key.kind == RECORD_SPEC && concurrent(&rec, &held->entry.record))
-        history_keep(r, &held->entry.record, spread, out);
+        history_keep(r, &held->entry.record, held->entry.held ? REPLICA_HELD : spread, out);
     if (held)
         item_replace(r, held, &rec, &h);
     now->entry.held = spread == REPLICA_HELD;

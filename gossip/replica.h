@@ -56,7 +56,7 @@ struct merged {
     bool removed_app;            /* it was a tombstone: the app's other records were removed (see
                                     replica_removed_next) */
     bool conflict;               /* a concurrent spec lost; it is held as history now */
-    struct record_key history;   /* conflict: under this key */
+    struct record_key history;   /* conflict: under this key; held, if the spec was */
 };
 
 /* Merge a record that a peer sent or our disk held. Copies the bytes. Checks form, author's id, signature (once:

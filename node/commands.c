@@ -106,10 +106,17 @@ void commands_on_kept(struct engine *e, uint64_t client, enum err err)
     pending_check(e, p);
 }
 
-/* The write failed: what was merged goes, what was there before comes back. It never spread. */
+/* The write failed: what was merged goes, what was there before comes back. It never spread. What came from elsewhere
+ * and took its place stays. */
 static void undo(struct engine *e, struct pending *p)
 {
     for (uint32_t i = 0; i < p->undo_count; i++) {
+        const struct entry *entry = replica_find(e->replica, &p->undo[i].key);
+        const struct record_key lost = record_key_history(&p->app, p->undo[i].written);
+        if (p->undo[i].key.kind == RECORD_SPEC)
+            replica_drop(e->replica, &lost);
+        if (!entry || !version_equal(entry->record.version, p->undo[i].written))
+            continue;
         replica_drop(e->replica, &p->undo[i].key);
         if (p->undo[i].bytes) {
             struct merged m;
@@ -199,9 +206,10 @@ static enum err put(struct engine *e, struct pending *p, enum record_kind kind, 
         return err;
     }
     CHECK(p->undo_count < UNDO_MAX);
+    u.written = replica_find(e->replica, &key)->record.version;
     p->undo[p->undo_count++] = u;
     if (kind == RECORD_SPEC)
-        p->spec = replica_find(e->replica, &key)->record.version;
+        p->spec = u.written;
     if (!p->first_seq)
         p->first_seq = seq;
     p->seq = seq;

@@ -290,6 +290,7 @@ const struct guest_net *addresses_for_start(struct engine *e, const struct unit 
 
 struct undo { /* what a register held before a command */
     struct record_key key;
+    struct version written; /* what the command put there */
     uint8_t *bytes; /* NULL: nothing */
     size_t len;
 };

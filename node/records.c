@@ -41,10 +41,11 @@ static void unsynced_push(struct engine *e, uint64_t seq, const struct record_ke
     e->unsynced[at] = (struct unsynced){.seq = seq, .clock = clock, .own = own, .key = *key};
 }
 
+/* Held is a spec of ours that lost before it was on disk: its history waits for that, too. */
 static void write_merged(struct engine *e, const struct entry *entry)
 {
     const struct record_key *key = &entry->record.key;
-    unsynced_push(e, write_record(e, key, entry->record.bytes), key, entry->record.version.clock, false);
+    unsynced_push(e, write_record(e, key, entry->record.bytes), key, entry->record.version.clock, entry->held);
 }
 
 static void erase_removed(struct engine *e)

@@ -361,6 +361,32 @@ static void a_spec_that_lost_to_a_concurrent_one_is_history(void **state)
     }
 }
 
+/* Nobody hears of a spec of ours before it is on our disk, nor of its history. */
+static void a_spec_that_lost_before_it_was_on_disk_is_held_as_history(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct bytes ours, theirs;
+    struct merged m;
+    init(&f);
+    spec_record(&ours, 1, 0, clock_at(10), 1, (struct version){0}, 10);
+    spec_record(&theirs, 1, 1, clock_at(11), 1, (struct version){0}, 10);
+    assert_int_equal(replica_merge(f.r, ours.p, ours.len, WALL, REPLICA_HELD, &m), ERR_OK);
+    assert_int_equal(merge(&f, &theirs, &m), ERR_OK);
+    assert_true(m.conflict);
+    assert_false(m.entry->held);
+    assert_true(replica_find(f.r, &m.history)->held);
+    struct pack k;
+    uint8_t packet[1232];
+    pack_init(&k, packet, sizeof packet);
+    assert_int_equal(replica_piggyback(f.r, 3, &k, sizeof packet), 1); /* theirs */
+    replica_spread(f.r, &m.history);
+    assert_false(replica_find(f.r, &m.history)->held);
+    pack_init(&k, packet, sizeof packet);
+    assert_int_equal(replica_piggyback(f.r, 3, &k, sizeof packet), 2);
+    release(&f);
+}
+
 static void a_successor_makes_no_history(void **state)
 {
     (void)state;
@@ -784,6 +810,7 @@ int main(void)
         cmocka_unit_test(a_tombstone_removes_the_app_for_good),
         cmocka_unit_test(a_full_replica_refuses_all_but_tombstones),
         cmocka_unit_test(a_spec_that_lost_to_a_concurrent_one_is_history),
+        cmocka_unit_test(a_spec_that_lost_before_it_was_on_disk_is_held_as_history),
         cmocka_unit_test(a_successor_makes_no_history),
         cmocka_unit_test(a_signature_is_checked_once),
         cmocka_unit_test(merges_commute_associate_and_repeat_harmlessly),
