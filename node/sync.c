@@ -263,7 +263,7 @@ bool sync_keep(struct engine *e, node_id node, const struct uid *uid, const stru
                enum call_purpose purpose, uint64_t command)
 {
     const struct member *m = swim_find(e->swim, node);
-    const struct entry *history = lost ? replica_find(e->replica, lost) : NULL;
+    const struct entry *history = lost && !bug(e, BUG_KEEP_WINNER_ONLY) ? replica_find(e->replica, lost) : NULL;
     if (!m || !call_possible(e))
         return false;
     struct list l;

@@ -20,7 +20,7 @@ struct seen { /* a number remembered under a key */
 
 struct kept { /* an app that was acknowledged, or removed */
     struct uid app;
-    uint32_t revision;
+    struct version version; /* of the spec */
     struct kept *next;
 };
 
@@ -29,6 +29,7 @@ struct check {
     struct seen *epochs;   /* each owner's highest real epoch of each slot */
     struct seen *offers;   /* to whom a notary offered a (slot, epoch) */
     struct seen *ceilings; /* while a minority is watched: the highest epoch of each slot when it began */
+    struct seen *specs;    /* the clock of each revision of an app that a host wrote */
     struct seen *claims;   /* while they are counted: the epoch of a slot's first new real claim */
     bool counting;
     bool watching;
@@ -230,11 +231,33 @@ static void on_offer(struct check *c, struct host *h, const char *fields)
     s->value = to;
 }
 
+static struct claim_key revision_key(const struct host *h, const struct uid *app, uint32_t revision)
+{
+    struct claim_key key = slot_key(app, 0);
+    key.host = h->index;
+    key.epoch = revision;
+    return key;
+}
+
+static void on_spec(struct check *c, const struct host *h, const struct effect *f)
+{
+    struct record r;
+    struct spec_body spec;
+    if (record_decode(f->bytes.p, f->bytes.len, &r) || spec_body_decode(r.body, &spec) ||
+        r.version.author != h->use->node)
+        return;
+    const struct uid app = record_key_uid(&r.key);
+    const struct claim_key key = revision_key(h, &app, spec.revision);
+    seen_add(&c->specs, &key)->value = r.version.clock;
+}
+
 static void on_effect(struct world *w, struct host *h, const struct effect *f)
 {
     struct check *c = w->check;
     if (f->kind == EFFECT_WRITE && f->key.kind == RECORD_UNIT)
         on_claim(c, h, f);
+    else if (f->kind == EFFECT_WRITE && f->key.kind == RECORD_SPEC)
+        on_spec(c, h, f);
     else if (f->kind == EFFECT_UNIT_START)
         on_start(c, h, f);
     else if (f->kind == EFFECT_UNIT_FORGET)
@@ -295,41 +318,24 @@ void check_free(struct check *c)
     seen_free(&c->offers);
     seen_free(&c->ceilings);
     seen_free(&c->claims);
+    seen_free(&c->specs);
     kept_free(c->acknowledged);
     kept_free(c->removed);
     free(c);
 }
 
-static void keep(struct kept **list, const struct uid *app, uint32_t revision)
+static struct kept *keep(struct kept **list, const struct uid *app)
 {
     struct kept *k = calloc(1, sizeof *k);
     CHECK(k);
-    *k = (struct kept){.app = *app, .revision = revision, .next = *list};
+    *k = (struct kept){.app = *app, .next = *list};
     *list = k;
+    return k;
 }
 
 void check_removed(struct check *c, const struct uid *app)
 {
-    keep(&c->removed, app, 0);
-}
-
-/* It lost to one that was written elsewhere without knowing of it, whatever number that has. */
-static bool in_history(const struct host *h, const struct uid *app, uint32_t revision)
-{
-    for (const struct value *v = h->disk; v; v = v->hh.next) {
-        struct record r;
-        struct spec_body spec;
-        if (v->key.kind != RECORD_HISTORY || record_decode(v->bytes, v->len, &r))
-            continue;
-        const struct uid uid = record_key_uid(&r.key);
-        struct cursor c;
-        cursor_init(&c, r.body.p, r.body.len);
-        const struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
-        if (uid_equal(&uid, app) && !c.err && !record_decode(inner.p, inner.len, &r) &&
-            !spec_body_decode(r.body, &spec) && spec.revision == revision)
-            return true;
-    }
-    return false;
+    keep(&c->removed, app);
 }
 
 static bool keeps_deleted(const struct host *h, const struct uid *app)
@@ -339,21 +345,25 @@ static bool keeps_deleted(const struct host *h, const struct uid *app)
     return disk_find(h, &deleted, &r);
 }
 
-/* A later one that came, or a concurrent one that won, will do. */
-static bool keeps_spec(const struct host *h, const struct uid *app, uint32_t revision, struct spec_body *spec)
+/* That very one; or one that was written over it, or over what it lost to; or it is in the history, as it lost to one
+ * that was written without knowing of it. */
+static bool keeps_spec(const struct host *h, const struct kept *k, struct spec_body *spec)
 {
-    struct record r;
-    const struct record_key key = record_key_app(RECORD_SPEC, app);
-    return disk_find(h, &key, &r) && !spec_body_decode(r.body, spec) &&
-           (spec->revision >= revision || in_history(h, app, revision));
+    struct record r, lost;
+    const struct record_key key = record_key_app(RECORD_SPEC, &k->app);
+    const struct record_key history = record_key_history(&k->app, k->version);
+    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, spec))
+        return false;
+    return version_compare(r.version, k->version) == 0 || version_compare(spec->parent, k->version) >= 0 ||
+           disk_find(h, &history, &lost);
 }
 
-static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revision)
+static bool keeps_app(const struct host *h, const struct kept *k)
 {
     struct spec_body spec;
-    if (keeps_deleted(h, app))
+    if (keeps_deleted(h, &k->app))
         return true;
-    if (!keeps_spec(h, app, revision, &spec))
+    if (!keeps_spec(h, k, &spec))
         return false;
     for (uint32_t i = 0; i < spec.image_count; i++)
         if (!host_has_image(h, &spec.images[i].image))
@@ -361,15 +371,22 @@ static bool keeps_app(const struct host *h, const struct uid *app, uint32_t revi
     return true;
 }
 
-void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need,
-                        uint64_t since_ms)
+void check_acknowledged(struct check *c, const struct host *h, const struct uid *app, uint32_t revision,
+                        uint32_t need, uint64_t since_ms)
 {
+    struct kept *k = keep(&c->acknowledged, app);
+    const struct claim_key given = revision_key(h, app, revision);
+    const struct seen *written = seen_find(c->specs, &given);
     uint32_t copies = 0;
+    if (!written) {
+        world_fail(c->w, "host %u acknowledges a deploy that it never wrote", h->index);
+        return;
+    }
+    k->version = (struct version){.clock = written->value, .author = h->use->node};
     for (uint32_t i = 0; i < c->w->host_count; i++)
-        copies += keeps_app(&c->w->hosts[i], app, revision) || (c->lost_ms[i] && c->lost_ms[i] >= since_ms);
+        copies += keeps_app(&c->w->hosts[i], k) || (c->lost_ms[i] && c->lost_ms[i] >= since_ms);
     if (copies < need)
         world_fail(c->w, "a deploy is acknowledged, and kept by %u of %u disks", copies, need);
-    keep(&c->acknowledged, app, revision);
 }
 
 static bool kept_elsewhere(const struct check *c, const struct host *h, const struct kept *k, bool removed)
@@ -377,7 +394,7 @@ static bool kept_elsewhere(const struct check *c, const struct host *h, const st
     for (uint32_t i = 0; i < c->w->host_count; i++) {
         const struct host *other = &c->w->hosts[i];
         if (other != h && !other->gone &&
-            (removed ? keeps_deleted(other, &k->app) : keeps_app(other, &k->app, k->revision)))
+            (removed ? keeps_deleted(other, &k->app) : keeps_app(other, k)))
             return true;
     }
     return false;
@@ -413,7 +430,7 @@ static bool recorded_elsewhere(const struct check *c, const struct host *h, cons
     struct spec_body spec;
     for (uint32_t i = 0; i < c->w->host_count; i++) {
         const struct host *o = &c->w->hosts[i];
-        if (o != h && !o->gone && (keeps_deleted(o, &k->app) || keeps_spec(o, &k->app, k->revision, &spec)))
+        if (o != h && !o->gone && (keeps_deleted(o, &k->app) || keeps_spec(o, k, &spec)))
             return true;
     }
     return false;
@@ -433,7 +450,7 @@ static const char *took_along(const struct check *c, const struct host *h, const
     struct spec_body spec;
     if (removed)
         return keeps_deleted(h, &k->app) && !kept_elsewhere(c, h, k, true) ? "tombstone" : NULL;
-    if (keeps_deleted(h, &k->app) || !keeps_spec(h, &k->app, k->revision, &spec))
+    if (keeps_deleted(h, &k->app) || !keeps_spec(h, k, &spec))
         return NULL;
     if (!recorded_elsewhere(c, h, k))
         return "records";

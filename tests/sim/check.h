@@ -12,10 +12,10 @@ void check_free(struct check *c);
 
 /* An app whose removal was acknowledged: 12, it stays deleted. */
 void check_removed(struct check *c, const struct uid *app);
-/* A deploy, asked for at since_ms, that was acknowledged for `need` copies: they are on disks now (but for disks that
+/* A deploy, asked of h at since_ms, that was acknowledged for `need` copies: they are on disks now (but for disks that
  * were lost meanwhile), and it is there in the end. */
-void check_acknowledged(struct check *c, const struct uid *app, uint32_t revision, uint32_t need,
-                        uint64_t since_ms);
+void check_acknowledged(struct check *c, const struct host *h, const struct uid *app, uint32_t revision,
+                        uint32_t need, uint64_t since_ms);
 
 /* A host is about to lose its records, or to go for good: what no other disk keeps is nobody's fault. */
 void check_disk_lost(struct check *c, const struct host *h);

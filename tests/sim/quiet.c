@@ -10,7 +10,9 @@ enum {
     QUIET_MS = 25000,    /* what a join, a death or a cut does is done by then */
     STABLE_MS = 35000,   /* so long without a change, and the membership is the stable one */
     MINORITY_DETECT_MS = 25000,
-    OFFERS_UNDER_WAY_HOSTS = 25 /* so many hosts, and one offer may be under way at any time */
+    OFFERS_UNDER_WAY_HOSTS = 25, /* so many hosts, and one offer may be under way at any time */
+    SLOW_COMMIT_MS = 1000,
+    SMALL_MIB = 16
 };
 
 /* 6: in time, and it stays so. */
@@ -305,21 +307,35 @@ static void a_move_leaves_no_gap(struct scenario *s)
     at_most(s, "a unit was moved", u.pending + (moved ? 1 : 0), moved ? 1 : 0); /* it leaves room */
 }
 
+/* A small app that fits anywhere; NULL: there are enough. */
+static struct app *small_app(struct scenario *s)
+{
+    struct app *a = s->app_count < APPS_MAX ? scenario_app_make(s) : NULL;
+    if (!a)
+        return NULL;
+    a->spec.memory_mib = SMALL_MIB;
+    a->spec.net_count = a->spec.require.count = 0;
+    a->spec.restart = RESTART_ALWAYS;
+    return a;
+}
+
+static bool deployed(struct scenario *s, struct host *h, struct app *a, uint32_t replicas)
+{
+    struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = replicas};
+    host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
+    if (!done(s, h, &c))
+        world_fail(s->w, "host %u refuses a deploy in peace: %s", h->index, err_name(s->reply.err));
+    settle(s, "after a deploy");
+    return !s->w->failed;
+}
+
 /* 11, in the large: replicas of an app are on hosts of their own, where there are enough. */
 static void a_new_app_spreads(struct scenario *s)
 {
-    struct app *a = s->app_count < APPS_MAX ? scenario_app_make(s) : NULL;
     struct host *h = view_host(s);
-    if (!a || !h)
+    struct app *a = h ? small_app(s) : NULL;
+    if (!a || !deployed(s, h, a, 3))
         return;
-    a->spec.memory_mib = 1;
-    a->spec.require.count = 0;
-    a->spec.restart = RESTART_ALWAYS;
-    host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
-    struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = 3};
-    if (!done(s, h, &c))
-        return;
-    settle(s, "after a deploy");
     uint32_t on = 0, fit = 0, guests = 0;
     for (uint32_t i = 0; i < s->w->host_count; i++) {
         const struct host *o = &s->w->hosts[i];
@@ -332,19 +348,45 @@ static void a_new_app_spreads(struct scenario *s)
     }
     if (!s->w->failed && on < guests && on < fit)
         world_fail(s->w, "a new app's %u replicas run on %u hosts, and %u have room", guests, on, fit);
-    c = (struct command){.kind = COMMAND_REMOVE, .app = a->name};
+    struct command c = {.kind = COMMAND_REMOVE, .app = a->name};
     if (!s->w->failed && done(s, h, &c))
         settle(s, "after a removal");
+}
+
+static bool is_open(const struct scenario *s, uint64_t client)
+{
+    return s->open[client % COMMANDS_OPEN_MAX].client == client;
+}
+
+/* Two hosts are given another version of an app at once, and again. Both are acknowledged, so both are kept: the one
+ * that loses as history, also where its host learns of that before its own disk is ready. */
+static void two_deploys_at_once(struct scenario *s)
+{
+    struct host *slow = busy_host(s, 0), *h = view_host(s);
+    struct app *a = slow && slow != h ? small_app(s) : NULL;
+    if (!a || !deployed(s, h, a, 1))
+        return;
+    struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = REPLICAS_KEEP};
+    host_give_image(s->w, slow, &a->image, a->spec.images[0].size_bytes);
+    slow->commit_max_ms = SLOW_COMMIT_MS;
+    for (int round = 0; round < 5; round++) {
+        scenario_command(s, slow, &c);
+        scenario_command(s, h, &c);
+        uint64_t last = s->clients;
+        for (int i = 0; i < 600 && (is_open(s, last) || is_open(s, last - 1)) && !s->w->failed; i++)
+            wait_ms(s, TICK_MS);
+    }
+    slow->commit_max_ms = COMMIT_MAX_MS;
+    settle(s, "after two deploys at once");
 }
 
 /* Who leaves takes nothing along: not even what it was told just before, and what nobody else has. */
 static void a_leave_takes_nothing_along(struct scenario *s)
 {
     struct host *h = busy_host(s, 0);
-    struct app *a = h && s->app_count < APPS_MAX ? scenario_app_make(s) : NULL;
+    struct app *a = h ? small_app(s) : NULL;
     if (!a)
         return;
-    a->spec.net_count = a->spec.require.count = 0;
     host_give_image(s->w, h, &a->image, a->spec.images[0].size_bytes);
     struct command c = {.kind = COMMAND_DEPLOY, .spec = &a->spec, .replicas = 1, .ack = 1};
     scenario_command(s, h, &c);
@@ -391,7 +433,7 @@ void quiet_questions(struct scenario *s)
 {
     static void (*const more[])(struct scenario *) = {
         daemons_restart_and_guests_run_on, a_blackout_ends, a_move_leaves_no_gap, a_new_app_spreads,
-        a_leave_takes_nothing_along};
+        a_leave_takes_nothing_along, two_deploys_at_once};
     settle(s, "healed");
     if (!s->w->failed)
         a_join_moves_nothing(s);

@@ -126,7 +126,7 @@ static void on_reply(struct world *w, uint64_t client, const struct effect_reply
     }
     w->total.acknowledged++;
     if (o->kind == COMMAND_DEPLOY)
-        check_acknowledged(s->check, &r->app, r->revision, o->need, o->at_ms);
+        check_acknowledged(s->check, &w->hosts[o->host], &r->app, r->revision, o->need, o->at_ms);
     else if (o->kind == COMMAND_REMOVE)
         check_removed(s->check, &r->app);
 }
@@ -271,7 +271,7 @@ static void well(struct scenario *s, struct host *h)
 {
     s->well_ms[h->index] = 0;
     h->mute = h->deaf = false;
-    h->commit_max_ms = 20;
+    h->commit_max_ms = COMMIT_MAX_MS;
     if (h->engine)
         engine_store_fill(h->engine, 100);
 }

@@ -10,7 +10,6 @@ enum {
     WALL_START_MS = 1700000000,
     CALL_REFUSED_MS = 5,
     COMMIT_MIN_MS = 1,
-    COMMIT_MAX_MS = 20, /* of a disk that is well */
     SPIN_STEPS = 20000,
     REAL_CRYPTO_SEEDS = 50,
     REAL_CRYPTO_HOSTS = 20,

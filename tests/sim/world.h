@@ -20,6 +20,8 @@
 #undef HASH_BKT_CAPACITY_THRESH
 #define HASH_BKT_CAPACITY_THRESH 4U
 
+enum { COMMIT_MAX_MS = 20 /* of a disk that is well */ };
+
 enum { HOSTS_MAX = 1024, TRACE_LINES = 64, TRACE_LINE = 240 };
 
 struct value { /* a record on a disk */
