@@ -64,12 +64,40 @@ static void pending_reply(struct engine *e, struct pending *p, enum err err)
     pending_end(e, p);
 }
 
+struct lost {
+    struct version given;
+    const struct entry *entry; /* NULL: none */
+};
+
+static void lost_visit(void *ctx, const struct entry *entry)
+{
+    struct lost *l = ctx;
+    struct record r;
+    struct spec_body spec;
+    struct cursor c;
+    if (entry->record.key.kind != RECORD_HISTORY)
+        return;
+    cursor_init(&c, entry->record.body.p, entry->record.body.len);
+    const struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
+    if (c.err || record_decode(inner.p, inner.len, &r) || spec_body_decode(r.body, &spec))
+        return;
+    if (version_equal(r.version, l->given) || version_compare(spec.parent, l->given) >= 0)
+        l->entry = entry;
+}
+
 /* Whoever is asked gets the app's spec of now. That may be one which was deployed elsewhere meanwhile and won: then
- * ours is in the history, and is kept as that. */
+ * ours, or one that was written over it, is in the history, and is kept as that. */
+static const struct entry *lost(struct engine *e, const struct pending *p)
+{
+    struct lost l = {.given = p->spec};
+    if (p->spec.clock)
+        replica_each_of_app(e->replica, &p->app, lost_visit, &l);
+    return l.entry;
+}
+
 static void ask_keepers(struct engine *e, struct pending *p)
 {
     const struct app *a = p->durable ? app_find(e, &p->app) : NULL; /* what can be undone is not given away */
-    const struct record_key lost = record_key_history(&p->app, p->spec);
     if (e->now >= p->hedge_ms)
         p->asked = 0;
     while (a && p->copies + p->asked < p->need && p->tried_count < TRIED_MAX) {
@@ -77,7 +105,7 @@ static void ask_keepers(struct engine *e, struct pending *p)
                                     : copies_keeper(e, a, p->tried, p->tried_count);
         if (keeper == 0 || keeper == e->crypto->node) /* all hold the images: then any takes the records */
             keeper = peers_any_staying(e, p->tried, p->tried_count);
-        if (keeper == 0 || !sync_keep(e, keeper, &p->app, &lost, PURPOSE_KEEP_COMMAND, p->client))
+        if (keeper == 0 || !sync_keep(e, keeper, &p->app, lost(e, p), PURPOSE_KEEP_COMMAND, p->client))
             return;
         p->tried[p->tried_count++] = keeper;
         p->asked++;

@@ -504,9 +504,9 @@ void sync_want(struct engine *e, node_id from, const struct record_key *key);
 void sync_on_call(struct engine *e, const struct event *ev);
 void sync_on_answer(struct engine *e, const struct event *ev);
 void sync_on_join(struct engine *e, const struct address *a);
-/* Ask a node to keep an app's registers and images, and the history record at `lost`, should there be one (NULL:
- * none). False: no call could be made. */
-bool sync_keep(struct engine *e, node_id node, const struct uid *app, const struct record_key *lost,
+/* Ask a node to keep an app's registers and images, and `lost`, a history record of it; NULL: none. False: no call
+ * could be made. */
+bool sync_keep(struct engine *e, node_id node, const struct uid *app, const struct entry *lost,
                enum call_purpose purpose, uint64_t command);
 void sync_keeps_check(struct engine *e);
 /* Leaving: a peer that stays has all that we know on its disk. */

@@ -259,18 +259,17 @@ static void registers_visit(void *ctx, const struct entry *entry)
     }
 }
 
-bool sync_keep(struct engine *e, node_id node, const struct uid *uid, const struct record_key *lost,
+bool sync_keep(struct engine *e, node_id node, const struct uid *uid, const struct entry *lost,
                enum call_purpose purpose, uint64_t command)
 {
     const struct member *m = swim_find(e->swim, node);
-    const struct entry *history = lost && !bug(e, BUG_KEEP_WINNER_ONLY) ? replica_find(e->replica, lost) : NULL;
     if (!m || !call_possible(e))
         return false;
     struct list l;
     list_init(&l);
     replica_each_of_app(e->replica, uid, registers_visit, &l);
-    if (history)
-        list_visit(&l, history);
+    if (lost && !bug(e, BUG_KEEP_WINNER_ONLY))
+        list_visit(&l, lost);
     if (l.held > 0)
         return false; /* written again meanwhile; once that is on disk */
     struct hash images[TARGET_COUNT];

@@ -345,17 +345,36 @@ static bool keeps_deleted(const struct host *h, const struct uid *app)
     return disk_find(h, &deleted, &r);
 }
 
-/* That very one; or one that was written over it, or over what it lost to; or it is in the history, as it lost to one
- * that was written without knowing of it. */
+/* That very one, or one that was written over it, or over what it lost to. */
+static bool continues(const struct record *r, const struct spec_body *spec, const struct kept *k)
+{
+    return version_compare(r->version, k->version) == 0 || version_compare(spec->parent, k->version) >= 0;
+}
+
+static bool in_history(const struct host *h, const struct kept *k)
+{
+    for (const struct value *v = h->disk; v; v = v->hh.next) {
+        struct record r;
+        struct spec_body spec;
+        struct cursor c;
+        if (v->key.kind != RECORD_HISTORY || record_decode(v->bytes, v->len, &r))
+            continue;
+        const struct uid uid = record_key_uid(&r.key);
+        cursor_init(&c, r.body.p, r.body.len);
+        const struct slice inner = cursor_bin(&c, RECORD_BYTES_MAX);
+        if (uid_equal(&uid, &k->app) && !c.err && !record_decode(inner.p, inner.len, &r) &&
+            !spec_body_decode(r.body, &spec) && continues(&r, &spec, k))
+            return true;
+    }
+    return false;
+}
+
+/* Or it is in the history, as it lost to one that was written without knowing of it. */
 static bool keeps_spec(const struct host *h, const struct kept *k, struct spec_body *spec)
 {
-    struct record r, lost;
+    struct record r;
     const struct record_key key = record_key_app(RECORD_SPEC, &k->app);
-    const struct record_key history = record_key_history(&k->app, k->version);
-    if (!disk_find(h, &key, &r) || spec_body_decode(r.body, spec))
-        return false;
-    return version_compare(r.version, k->version) == 0 || version_compare(spec->parent, k->version) >= 0 ||
-           disk_find(h, &history, &lost);
+    return disk_find(h, &key, &r) && !spec_body_decode(r.body, spec) && (continues(&r, spec, k) || in_history(h, k));
 }
 
 static bool keeps_app(const struct host *h, const struct kept *k)
