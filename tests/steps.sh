@@ -19,6 +19,7 @@ else
 fi
 step "simulator, 300 seeds of 10 nodes" build/unimesh-sim --seed 10000 --count 300 --nodes 10 --apps 20 --jobs 2
 step "simulator, 300 seeds of 3 nodes" build/unimesh-sim --seed 20000 --count 300 --nodes 3 --apps 8 --jobs 2
+step "simulator, seeds that showed something" build/unimesh-sim --list tests/sim/seeds
 step "simulator, 20 seeds, sanitizers" build-asan/unimesh-sim --seed 1 --count 20 --nodes 50 --apps 200 --jobs 2
 step "simulator, every planted bug is found" build/unimesh-sim --find-bugs --nodes 10 --apps 20 --jobs 2
 step "simulator, a seed twice" build/unimesh-sim --seed 3 --count 2 --nodes 20 --apps 50 --twice

@@ -26,7 +26,7 @@ struct options {
     uint64_t count;
     uint32_t jobs;
     bool find, twice, sized;
-    const char *bug;
+    const char *bug, *list;
 };
 
 #define TOTALS(X)                                                                                              \
@@ -142,6 +142,48 @@ static int run_twice(const struct options *o)
     return differ ? 1 : 0;
 }
 
+/* Lines of nodes, apps, seed and words; # begins a comment. False: it is none of them. */
+static bool line_parse(const char *line, struct scenario_config *cfg, int *words)
+{
+    unsigned nodes, apps;
+    unsigned long long seed;
+    if (sscanf(line, "%u %u %llu %n", &nodes, &apps, &seed, words) != 3 || nodes == 0 || nodes > 1000 || apps == 0)
+        return false;
+    cfg->hosts = nodes;
+    cfg->apps = apps;
+    cfg->seed = seed;
+    return true;
+}
+
+/* Seeds that showed something before. */
+static int run_list(const struct options *o)
+{
+    FILE *f = fopen(o->list, "r");
+    struct scenario_config cfg = o->cfg;
+    char line[256];
+    unsigned run = 0, failed = 0, unread = 0;
+    int words = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        if (!line_parse(line, &cfg, &words)) {
+            fprintf(stderr, "%s: not \"NODES APPS SEED WORDS\": %s", o->list, line);
+            unread++;
+            continue;
+        }
+        const struct outcome r = pool_one(&cfg, false);
+        run++;
+        failed += r.failed;
+        if (r.failed)
+            fprintf(stderr, "seed %llu of %u nodes failed: %s; before: %s", (unsigned long long)r.seed, cfg.hosts,
+                    r.failure, line + words);
+    }
+    if (f)
+        fclose(f);
+    printf("listed=%u failed=%u unread=%u\n", run, failed, unread);
+    return run == 0 || failed || unread ? 1 : 0;
+}
+
 struct hunt {
     bool found;
     uint64_t seed, tried;
@@ -195,6 +237,7 @@ static int usage(void)
             "usage: scripts/sim [--seed N] [--count N] [--jobs N] [--nodes N] [--apps N] [--chaos-ms N] [--bug NAME]\n"
             "                   [--verbose]\n"
             "       scripts/sim --twice [--seed N] [--count N] …   same seed, same trace?\n"
+            "       scripts/sim --list FILE                        seeds that showed something: tests/sim/seeds\n"
             "       scripts/sim --find-bugs [--bug NAME] [--jobs N] [--nodes N --apps N --chaos-ms N]\n");
     return 2;
 }
@@ -206,6 +249,7 @@ static bool parse(int argc, char **argv, struct options *o)
         {"jobs", required_argument, NULL, 'j'},     {"nodes", required_argument, NULL, 'n'},
         {"apps", required_argument, NULL, 'a'},     {"chaos-ms", required_argument, NULL, 'm'},
         {"verbose", no_argument, NULL, 'v'},        {"find-bugs", no_argument, NULL, 'f'},
+        {"list", required_argument, NULL, 'l'},
         {"twice", no_argument, NULL, 't'},          {"bug", required_argument, NULL, 'b'},
         {NULL, 0, NULL, 0},
     };
@@ -222,6 +266,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'f': o->find = true; break;
         case 't': o->twice = true; break;
         case 'b': o->bug = optarg; break;
+        case 'l': o->list = optarg; break;
         default: return false;
         }
     }
@@ -250,5 +295,5 @@ int main(int argc, char **argv)
             o.cfg.bugs = bugs[i].bit;
     if (o.bug && !o.cfg.bugs)
         return usage();
-    return o.find ? find_bugs(&o) : o.twice ? run_twice(&o) : run_seeds(&o);
+    return o.list ? run_list(&o) : o.find ? find_bugs(&o) : o.twice ? run_twice(&o) : run_seeds(&o);
 }
