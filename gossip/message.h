@@ -72,7 +72,7 @@ enum err tail_next(struct cursor *c, struct tail_item *out) MUST_USE;
 enum call_type {
     CALL_HELLO = 1,  /* [1, record, boot of the receiver as known, digests]: join, and state exchange */
     CALL_SYNC = 2,   /* [2, digests]: answered by [[records], [accusations], more, digests] */
-    CALL_PUSH = 3,   /* [3, [records]]: answered by [] */
+    CALL_PUSH = 3,   /* [3, [records]]: answered by []; of a node that leaves, when they are on disk */
     CALL_PULL = 4,   /* [4, [keys]]: answered as SYNC */
     CALL_KEEP = 5,   /* [5, [records], image …]: answered when they and the images' chunks are on disk */
     CALL_ORDER = 6   /* [6, order]: a command for a unit's owner: move, restart */
