@@ -698,7 +698,7 @@ static void kept_check(struct settle *s)
     const struct check *c = s->c;
     for (const struct kept *k = c->acknowledged; k && !says(s); k = k->next) {
         struct spec_body spec;
-        if (!deleted_at(s->view, &k->app) && !spec_of(s->view, &k->app, &spec))
+        if (!deleted_at(s->view, &k->app) && (!spec_of(s->view, &k->app, &spec) || !keeps_spec(s->view, k, &spec)))
             snprintf(s->text, sizeof s->text, "an acknowledged deploy is lost");
     }
     for (const struct kept *k = c->removed; k && !says(s); k = k->next) {

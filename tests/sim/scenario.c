@@ -276,12 +276,18 @@ static void well(struct scenario *s, struct host *h)
         engine_store_fill(h->engine, 100);
 }
 
+/* That version, or a later one. A later spec may know nothing of this one, which is acknowledged. */
 static bool on_other_disks(const struct scenario *s, const struct host *h, const struct record_key *key)
 {
     uint32_t copies = 0;
-    struct record r;
-    for (uint32_t i = 0; i < s->w->host_count; i++)
-        copies += &s->w->hosts[i] != h && !s->w->hosts[i].gone && disk_find(&s->w->hosts[i], key, &r);
+    struct record ours, r;
+    if (!disk_find(h, key, &ours))
+        return false;
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        const struct host *o = &s->w->hosts[i];
+        int order = o != h && !o->gone && disk_find(o, key, &r) ? version_compare(r.version, ours.version) : -1;
+        copies += order == 0 || (order > 0 && key->kind != RECORD_SPEC);
+    }
     return copies >= 2;
 }
 
