@@ -33,7 +33,8 @@ struct raw {
     char *restart; /* one of these two */
     struct raw_restart *restart_map;
     char *affinity;
-    char unused; /* of `require` and `nets`, whose keys are the user's: read off the tree */
+    char *volume_lost;
+    char unused; /* of `require`, `nets` and `blocks`, whose keys are the user's: read off the tree */
 };
 
 enum { OPTIONAL = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL };
@@ -59,7 +60,7 @@ static const cyaml_schema_field_t restart_fields[] = {
     CYAML_FIELD_END,
 };
 
-enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 10 };
+enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 12 };
 
 static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_STRING_PTR("app", CYAML_FLAG_POINTER, struct raw, app, 0, CYAML_UNLIMITED),
@@ -70,6 +71,8 @@ static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_STRING_PTR("restart", OPTIONAL, struct raw, restart, 0, CYAML_UNLIMITED),
     CYAML_FIELD_IGNORE("require", CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_IGNORE("nets", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("blocks", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_STRING_PTR("volume-lost", OPTIONAL, struct raw, volume_lost, 0, CYAML_UNLIMITED),
     CYAML_FIELD_STRING_PTR("affinity", OPTIONAL, struct raw, affinity, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END,
 };
@@ -278,6 +281,73 @@ static enum err nets_read(struct reading *r)
     return ERR_OK;
 }
 
+static enum err block_sparse_parse(const char *device, const char *value, struct block_ref *b, char *text, size_t size)
+{
+    b->sparse = strcmp(value, "true") == 0;
+    if (b->sparse || strcmp(value, "false") == 0)
+        return ERR_OK;
+    snprintf(text, size, "blocks.%.64s.sparse: \"%.32s\" is neither true nor false", device, value);
+    return ERR_INVALID;
+}
+
+/* {size: 64M, sparse: true, sector: 4096} */
+static enum err block_map_read(struct reading *r, const struct yaml_node *map, struct block_ref *b)
+{
+    char text[256] = "";
+    for (const struct yaml_node *n = map->child; n; n = n->next) {
+        enum err err = ERR_NOT_FOUND;
+        if (n->kind == YAML_TREE_SCALAR && strcmp(n->key, "size") == 0)
+            err = block_size_parse(map->key, n->value, b, text, sizeof text);
+        else if (n->kind == YAML_TREE_SCALAR && strcmp(n->key, "sector") == 0)
+            err = block_sector_parse(map->key, n->value, b, text, sizeof text);
+        else if (n->kind == YAML_TREE_SCALAR && strcmp(n->key, "sparse") == 0)
+            err = block_sparse_parse(map->key, n->value, b, text, sizeof text);
+        if (err == ERR_NOT_FOUND)
+            return FAIL(r, n->line, "blocks.%.64s.%.32s: is no key of a block device; there are size, sparse, sector",
+                        map->key, n->key);
+        if (err)
+            return FAIL(r, n->line, "%s", text);
+    }
+    if (b->size_mib == 0)
+        return FAIL(r, map->line, "blocks.%.64s.size: is missing; write 64M or 1G", map->key);
+    return ERR_OK;
+}
+
+static enum err blocks_read(struct reading *r)
+{
+    const struct yaml_node *map = yaml_find(yaml_doc_root(r->a->doc), "blocks");
+    char text[256];
+    if (map && map->kind != YAML_TREE_MAPPING)
+        return FAIL(r, map->line, "blocks: is no mapping; write blocks: {DEVICE: SIZE}");
+    for (const struct yaml_node *n = map ? map->child : NULL; n; n = n->next) {
+        struct block_ref b = {.sector_bytes = BLOCK_SECTOR_MIN};
+        enum err err;
+        if (n->kind == YAML_TREE_SEQUENCE)
+            return FAIL(r, n->line, "blocks.%.64s: is to be a size, or {size: 64M, sparse: true, sector: 512}", n->key);
+        if (block_parse(n->key, n->kind == YAML_TREE_SCALAR ? n->value : "1M", &b, text, sizeof text))
+            return FAIL(r, n->line, "%s", text);
+        if (n->kind == YAML_TREE_MAPPING) {
+            b.size_mib = 0;
+            err = block_map_read(r, n, &b);
+            if (err)
+                return err;
+        }
+        if (blocks_add(&r->a->spec, &b, text, sizeof text))
+            return FAIL(r, n->line, "%s", text);
+    }
+    return ERR_OK;
+}
+
+static enum err volume_lost_read(struct reading *r)
+{
+    const char *v = r->raw->volume_lost;
+    if (v && volume_lost_parse(v, &r->a->spec.volume_lost))
+        return FAIL(r, line_of(r, "volume-lost"), "volume-lost: \"%.32s\" is neither wait nor empty", v);
+    if (v && r->a->spec.block_count == 0)
+        return FAIL(r, line_of(r, "volume-lost"), "volume-lost: there is no volume; write blocks: {DEVICE: SIZE}, too");
+    return ERR_OK;
+}
+
 static enum err affinity_read(struct reading *r)
 {
     const char *v = r->raw->affinity;
@@ -316,7 +386,8 @@ static enum err document_read(struct appfile *a, const char *name, struct yaml_e
                         .error = error};
     static enum err (*const parts[])(struct reading *) = {app_read,     images_read,  replicas_read,
                                                           memory_read,  args_read,    restart_read,
-                                                          require_read, nets_read,    affinity_read};
+                                                          require_read, nets_read,    blocks_read,
+                                                          volume_lost_read, affinity_read};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !err; i++)
         err = parts[i](&r);
     yaml_unload(&schema, raw);

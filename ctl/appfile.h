@@ -8,6 +8,8 @@
  *     restart: on-failure         # always (default), on-failure, never; or {when: on-failure, codes: [1, 2]}
  *     require: {zone: attic}
  *     nets: {service: public}     # the manifest's net devices, and the network of each
+ *     blocks: {storage: 64M}      # its block devices; or {storage: {size: 64M, sparse: true, sector: 4096}}
+ *     volume-lost: wait           # (default) or empty: what follows when the volume's host is dead
  *     affinity: front             # apps of one affinity go to the same hosts
  *
  * Image paths are relative to the file's folder. The images themselves are not looked at here. */

@@ -30,7 +30,8 @@ struct cli {
     bool memory_given;
     const char *restart;
     struct labels require;
-    struct spec_body nets; /* its nets alone */
+    struct spec_body nets; /* its nets and blocks alone */
+    const char *volume_lost;
     const char *affinity;
     uint32_t args_count;
     const char *args[ARGS_MAX];

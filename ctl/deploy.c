@@ -291,6 +291,12 @@ static enum cli_status override(struct deploy *d)
         s->net_count = cli->nets.net_count;
         memcpy(s->nets, cli->nets.nets, sizeof s->nets);
     }
+    if (cli->nets.block_count) {
+        s->block_count = cli->nets.block_count;
+        memcpy(s->blocks, cli->nets.blocks, sizeof s->blocks);
+    }
+    if (cli->volume_lost)
+        CHECK(!volume_lost_parse(cli->volume_lost, &s->volume_lost));
     return args_override(d);
 }
 

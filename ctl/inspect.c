@@ -70,6 +70,19 @@ static json_t *nets_json(const struct spec_body *s)
     return o;
 }
 
+static json_t *blocks_json(const struct spec_body *s)
+{
+    json_t *o = json_object();
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        json_t *b = json_object();
+        json_put(b, "size", json_u64(s->blocks[i].size_mib));
+        json_put(b, "sector", json_u64(s->blocks[i].sector_bytes));
+        json_put(b, "sparse", json_boolean(s->blocks[i].sparse));
+        json_put(o, s->blocks[i].device, b);
+    }
+    return o;
+}
+
 static json_t *spec_json(const struct spec_body *s)
 {
     json_t *o = json_object(), *codes = json_array();
@@ -83,6 +96,8 @@ static json_t *spec_json(const struct spec_body *s)
     json_put(o, "codes", codes);
     json_put(o, "require", json_labels(&s->require));
     json_put(o, "nets", nets_json(s));
+    json_put(o, "blocks", blocks_json(s));
+    json_put(o, "volume_lost", s->block_count ? json_string(volume_lost_text(s->volume_lost)) : json_null());
     json_put(o, "affinity", json_text(s->affinity));
     json_put(o, "policy", json_string(s->policy == POLICY_AVAILABLE ? "available" : "quorum"));
     return o;
@@ -127,6 +142,11 @@ static void print_spec(const struct spec_body *s)
         printf("require   %s=%s\n", s->require.v[n].key, s->require.v[n].value);
     for (uint32_t n = 0; n < s->net_count; n++)
         printf("net       %s on %s\n", s->nets[n].device, s->nets[n].network);
+    for (uint32_t n = 0; n < s->block_count; n++)
+        printf("block     %s %uM, sectors of %u%s\n", s->blocks[n].device, s->blocks[n].size_mib,
+               s->blocks[n].sector_bytes, s->blocks[n].sparse ? ", sparse" : "");
+    if (s->block_count && s->volume_lost != VOLUME_LOST_WAIT)
+        printf("lost      %s\n", volume_lost_text(s->volume_lost));
     if (s->affinity[0])
         printf("affinity  %s\n", s->affinity);
     while (spec_arg_next(&rest, &arg))

@@ -30,6 +30,8 @@ enum option_id {
     OPT_RESTART,
     OPT_REQUIRE,
     OPT_NET,
+    OPT_BLOCK,
+    OPT_VOLUME_LOST,
     OPT_AFFINITY,
     OPT_ACK,
     OPT_WAIT,
@@ -74,6 +76,10 @@ static const struct option_row {
     {"require", "LABEL=VALUE", "run only on hosts with that label; again for each", OPT_REQUIRE,
      SET_APP},
     {"net", "DEVICE=NETWORK", "the network of one of its devices; again for each", OPT_NET, SET_APP},
+    {"block", "DEVICE=SIZE[,sparse][,sector=N]", "the volume of one of its devices; again for each", OPT_BLOCK,
+     SET_APP},
+    {"volume-lost", "wait|empty", "when the volume's host is dead: wait for it (default), or start with an empty one",
+     OPT_VOLUME_LOST, SET_APP},
     {"affinity", "NAME", "apps of one affinity go to the same hosts", OPT_AFFINITY, SET_APP},
     {"ack", "N", "answer when N nodes have it on disk (3, or all of fewer)", OPT_ACK, SET_ACK},
     {"wait", NULL, "wait until every slot runs (the default)", OPT_WAIT, SET_WAIT},
@@ -319,6 +325,30 @@ static enum cli_status net_option(struct cli *cli, const char *value)
     return err ? bad_value("net", value, text) : CLI_OK;
 }
 
+static enum cli_status block_option(struct cli *cli, const char *value)
+{
+    char device[DEVICE_SIZE], text[256];
+    struct block_ref b;
+    const char *is = strchr(value, '=');
+    if (!is || (size_t)(is - value) >= sizeof device)
+        return bad_value("block", value, "is not DEVICE=SIZE");
+    memcpy(device, value, (size_t)(is - value));
+    device[is - value] = '\0';
+    enum err err = block_parse(device, is + 1, &b, text, sizeof text);
+    if (!err)
+        err = blocks_add(&cli->nets, &b, text, sizeof text);
+    return err ? bad_value("block", value, text) : CLI_OK;
+}
+
+static enum cli_status volume_lost_option(struct cli *cli, const char *value)
+{
+    enum volume_lost v;
+    if (volume_lost_parse(value, &v))
+        return bad_value("volume-lost", value, "is neither wait nor empty");
+    cli->volume_lost = value;
+    return CLI_OK;
+}
+
 static enum cli_status timeout_option(struct cli *cli, const char *value)
 {
     uint32_t seconds = 0;
@@ -372,6 +402,10 @@ static enum cli_status take_option(struct cli *cli, int id, const char *value)
         return require_option(cli, value);
     case OPT_NET:
         return net_option(cli, value);
+    case OPT_BLOCK:
+        return block_option(cli, value);
+    case OPT_VOLUME_LOST:
+        return volume_lost_option(cli, value);
     case OPT_AFFINITY:
         if (!name_valid(value))
             return bad_value("affinity", value, "is no name");

@@ -108,6 +108,84 @@ enum err nets_add(struct spec_body *s, const char *device, const char *network, 
     return nets_check(s->nets, s->net_count, text, size);
 }
 
+enum err blocks_add(struct spec_body *s, const struct block_ref *b, char *text, size_t size)
+{
+    if (s->block_count == BLOCKS_MAX) {
+        snprintf(text, size, "blocks: more than %d are given", BLOCKS_MAX);
+        return ERR_FULL;
+    }
+    s->blocks[s->block_count++] = *b;
+    return blocks_check(s->blocks, s->block_count, text, size);
+}
+
+enum err block_size_parse(const char *device, const char *value, struct block_ref *b, char *text, size_t size)
+{
+    enum err err = size_parse_mib(value, &b->size_mib);
+    if (err == ERR_TOO_LARGE || (!err && b->size_mib > BLOCK_MIB_MAX))
+        snprintf(text, size, "blocks.%.64s: %.32s is more than the 16T that a volume may have", device, value);
+    else if (err)
+        snprintf(text, size, "blocks.%.64s: \"%.32s\" is no size in whole MiB; write 64M or 1G", device, value);
+    return err || b->size_mib > BLOCK_MIB_MAX ? ERR_INVALID : ERR_OK;
+}
+
+enum err block_sector_parse(const char *device, const char *value, struct block_ref *b, char *text, size_t size)
+{
+    uint64_t v;
+    if (number_parse(value, BLOCK_SECTOR_MAX, &v)) {
+        snprintf(text, size, "blocks.%.64s: \"%.32s\" is no sector's size; write 512, 1024, 2048 or 4096", device,
+                 value);
+        return ERR_INVALID;
+    }
+    b->sector_bytes = (uint32_t)v;
+    return ERR_OK;
+}
+
+enum err block_parse(const char *device, const char *words, struct block_ref *b, char *text, size_t size)
+{
+    *b = (struct block_ref){.sector_bytes = BLOCK_SECTOR_MIN};
+    if (strlen(device) >= sizeof b->device) {
+        snprintf(text, size, "blocks.%.64s: the name of a device has up to %d bytes", device, DEVICE_SIZE - 1);
+        return ERR_INVALID;
+    }
+    snprintf(b->device, sizeof b->device, "%s", device);
+    enum err err = ERR_OK;
+    for (const char *at = words; !err; at++) {
+        char word[32];
+        size_t len = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), at);
+        if (at == words)
+            err = block_size_parse(device, word, b, text, size);
+        else if (strcmp(word, "sparse") == 0)
+            b->sparse = 1;
+        else if (strncmp(word, "sector=", 7) == 0)
+            err = block_sector_parse(device, word + 7, b, text, size);
+        else
+            err = ERR_NOT_FOUND;
+        if (err == ERR_NOT_FOUND)
+            snprintf(text, size, "blocks.%.64s: \"%.31s\" is neither sparse nor sector=N", device, word);
+        at += len;
+        if (!*at)
+            break;
+    }
+    return err ? ERR_INVALID : ERR_OK;
+}
+
+const char *volume_lost_text(enum volume_lost v)
+{
+    return v == VOLUME_LOST_EMPTY ? "empty" : "wait";
+}
+
+enum err volume_lost_parse(const char *text, enum volume_lost *out)
+{
+    for (int v = VOLUME_LOST_WAIT; v <= VOLUME_LOST_EMPTY; v++) {
+        if (strcmp(text, volume_lost_text((enum volume_lost)v)) == 0) {
+            *out = (enum volume_lost)v;
+            return ERR_OK;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
+
 const char *labels_error(enum err err)
 {
     return err == ERR_EXISTS ? "is there twice"

@@ -44,6 +44,9 @@ struct effect_start {
     struct slice args;       /* read with spec_arg_next */
     uint32_t net_count;
     const struct guest_net *nets;
+    uint64_t volume;         /* which of its slot's: the epoch that it was made at */
+    uint32_t block_count;
+    const struct block_ref *blocks;
     uint64_t boottime_ms;    /* its first deadline; 0: none */
     const char *app;         /* the app's name, for logs */
 };

@@ -42,7 +42,7 @@ static void make_or_die(const char *what, const char *path, mode_t mode)
 int main(int argc, char **argv)
 {
     static struct options o;
-    char priv[OPTION_PATH_SIZE + 32], shim[OPTION_PATH_SIZE + 32], why[WHY];
+    char priv[OPTION_PATH_SIZE + 32], shim[OPTION_PATH_SIZE + 32], volumes[OPTION_PATH_SIZE + 32], why[WHY];
     bool again;
     int status;
     options_read(&o, argc, argv);
@@ -56,9 +56,10 @@ int main(int argc, char **argv)
     make_or_die("run", o.run_dir, 0755);
     snprintf(priv, sizeof priv, "%s/mesh-priv", o.programs);
     snprintf(shim, sizeof shim, "%s/mesh-shim", o.programs);
+    snprintf(volumes, sizeof volumes, "%s/volumes", o.state_dir);
     do {
         int fd = -1;
-        enum err err = priv_spawn(priv, o.run_dir, shim, &o.networks, PRIV_WAIT_MS, &fd, why, sizeof why);
+        enum err err = priv_spawn(priv, o.run_dir, shim, &o.networks, volumes, PRIV_WAIT_MS, &fd, why, sizeof why);
         status = node_run(&o, fd, err, err ? why : "", &again);
     } while (again);
     return status;

@@ -226,6 +226,7 @@ static void runtime_begin(struct node *n)
                                                      "hello.virtio"};
     const struct options *o = n->options;
     char priv[OPTION_PATH_SIZE + 32], shim[OPTION_PATH_SIZE + 32], cache[OPTION_PATH_SIZE + 32],
+        volumes[OPTION_PATH_SIZE + 32],
         probe[TARGET_COUNT][OPTION_PATH_SIZE + 64], why[WHY] = "";
     struct runtime_config cfg = runtime_config_default();
     snprintf(priv, sizeof priv, "%s/mesh-priv", o->programs);
@@ -238,6 +239,8 @@ static void runtime_begin(struct node *n)
     cfg.node = engine_self(n->engine);
     cfg.priv_fd = n->priv_fd;
     cfg.networks = o->networks;
+    snprintf(volumes, sizeof volumes, "%s/volumes", o->state_dir);
+    cfg.volumes_dir = volumes;
     for (int t = 1; t < TARGET_COUNT; t++) {
         if (o->tender[t][0])
             cfg.tender[t] = o->tender[t];

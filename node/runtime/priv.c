@@ -20,17 +20,18 @@ extern char **environ;
 
 /* posix_spawn: the caller may be large and have threads, and is not copied. */
 static int spawn(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                 unsigned wait_ms, int socket, pid_t *pid)
+                 const char *volumes_dir, unsigned wait_ms, int socket, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
     char wait[16], words[NETWORKS_MAX][NAME_SIZE + NETWORK_WORDS];
-    char *argv[4 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait};
+    char *argv[5 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait,
+                                        (char *)(size_t)volumes_dir};
     for (uint32_t i = 0; i < networks->count; i++) {
         int n = snprintf(words[i], NAME_SIZE + 1, "%s=", networks->v[i].name);
         network_words(&networks->v[i], words[i] + n);
-        argv[4 + i] = words[i];
+        argv[5 + i] = words[i];
     }
     (void)snprintf(wait, sizeof wait, "%u", wait_ms);
     sigemptyset(&none);
@@ -79,7 +80,7 @@ static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why
 }
 
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                    unsigned wait_ms, int *fd, char *why, size_t why_size)
+                    const char *volumes_dir, unsigned wait_ms, int *fd, char *why, size_t why_size)
 {
     int pair[2], size = BUFFER;
     pid_t pid = -1;
@@ -94,7 +95,7 @@ enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path
         return ERR_IO;
     }
     (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    int error = spawn(path, run_dir, shim_path, networks, wait_ms, pair[1], &pid);
+    int error = spawn(path, run_dir, shim_path, networks, volumes_dir, wait_ms, pair[1], &pid);
     close(pair[1]);
     enum err err = disk_err(error);
     if (err)

@@ -14,7 +14,8 @@
 #include <stddef.h>
 
 /* Start the program `path` for `run_dir` (absolute; made if missing, its parent is there) with
- * `shim_path` (absolute), allowed to wire guests to these networks, and give the socket to it. It
+ * `shim_path` (absolute), allowed to wire guests to these networks and to give them what lies in
+ * `volumes_dir` (absolute; "": nothing), and give the socket to it. It
  * is nobody's child afterwards: there is nothing to reap. Waits for it to begin, some milliseconds;
  * and, where another still works in
  * run_dir, for that to end, at most wait_ms. ERR_NOT_FOUND: no such program; ERR_BUSY: another
@@ -24,6 +25,7 @@ enum {
                            peers give the host up */
 };
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path,
-                    const struct networks *networks, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
+                    const struct networks *networks, const char *volumes_dir, unsigned wait_ms, int *fd,
+                    char *why, size_t why_size) MUST_USE;
 
 #endif

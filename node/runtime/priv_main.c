@@ -1,13 +1,15 @@
 /* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
  *
- *   mesh-priv RUN SHIM WAIT_MS [NETWORK=BRIDGE]…    with the client's socket as descriptor 3
+ *   mesh-priv RUN SHIM WAIT_MS VOLUMES [NETWORK=BRIDGE]…    with the client's socket as descriptor 3
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
  *
  * What is on its command line is its configuration: a client that was taken over can wire a guest to these bridges and
- * to no others. Places for what comes: folder_make() and shim_exec() for the guest's user, its cgroup and its root. */
+ * to no others, and give it volumes of its own slot that lie there ("": none). Places for what comes: folder_make() and
+ * shim_exec() for the guest's user, its cgroup and its root. */
 #define _GNU_SOURCE
+#include "node/runtime/block.h"
 #include "node/runtime/filter.h"
 #include "node/runtime/priv_protocol.h"
 #include "node/runtime/shim_protocol.h"
@@ -42,7 +44,7 @@ struct pending { /* a shim that has not said yet how its start went */
 };
 
 static struct {
-    const char *shim;
+    const char *shim, *volumes;
     int units_fd;
     struct networks networks;
     bool filters; /* nftables can be used */
@@ -268,6 +270,7 @@ static enum err folder_remove(const char *name)
     int fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? ERR_OK : disk_err(errno);
+    block_files_unlink(fd);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlinkat(fd, files[i], 0);
     close(fd);
@@ -331,7 +334,7 @@ static bool folder_has_end(const char *name)
 
 /* ---- start -------------------------------------------------------------------------------------- */
 
-static _Noreturn void shim_exec(int folder, int ready)
+static _Noreturn void shim_exec(int folder, int ready, struct block_files *blocks)
 {
     char target[16], deadline[32], fd[16];
     const char *argv[TENDER_ARGV_MAX + 5] = {p.shim, target, deadline, fd};
@@ -348,7 +351,8 @@ static _Noreturn void shim_exec(int folder, int ready)
     if (ready != READY_FD && dup2(ready, READY_FD) < 0)
         goto fail;
     ready = READY_FD;
-    if (close_range(READY_FD + 1, ~0u, 0) < 0 || fcntl(READY_FD, F_SETFD, 0) < 0)
+    if (!block_files_inherit(blocks, READY_FD + 1) || close_range(READY_FD + 1 + blocks->count, ~0u, 0) < 0 ||
+        fcntl(READY_FD, F_SETFD, 0) < 0)
         goto fail;
     signal(SIGCHLD, SIG_DFL);
     execv(p.shim, (char *const *)argv);
@@ -358,13 +362,28 @@ fail:
     _exit(127);
 }
 
-static enum err shim_fork(const char *name, const struct tender_net *nets, struct pending *at, char *why, size_t size)
+static enum err blocks_link(int folder, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    char volume[VOLUME_NAME_SIZE];
+    volume_name(&r->unit.app, r->unit.slot, r->volume, volume);
+    enum err err = block_files_link(p.volumes, volume, r->blocks, r->block_count, folder);
+    if (err)
+        (void)snprintf(why, size, "its volumes can't be linked: %s", err_text(err));
+    return err;
+}
+
+/* What was opened for it is the shim's from then on, and closed by the caller. */
+static enum err shim_fork(const char *name, const struct tender_net *nets, struct block_files *blocks,
+                          struct pending *at, char *why, size_t size)
 {
     int folder = -1, pipe_fd[2];
     enum err err = folder_make(name, p.request.image, &folder, why, size);
     if (err)
         return err;
-    err = nets_make(name, nets, why, size);
+    err = blocks_link(folder, why, size);
+    if (!err)
+        err = nets_make(name, nets, why, size);
     if (err) {
         close(folder);
         (void)folder_remove(name);
@@ -373,7 +392,7 @@ static enum err shim_fork(const char *name, const struct tender_net *nets, struc
     int error = pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
     pid_t pid = error ? -1 : fork();
     if (pid == 0)
-        shim_exec(folder, pipe_fd[1]);
+        shim_exec(folder, pipe_fd[1], blocks);
     if (!error) {
         error = pid < 0 ? errno : 0;
         close(pipe_fd[1]);
@@ -396,7 +415,9 @@ static void start(const char *name)
     char why[PRIV_TEXT_SIZE] = "";
     struct tender_net nets[NETS_MAX];
     const struct tender_guest guest = {r->target, r->accel, r->tender, "image", r->memory_mib, r->args_count, r->args,
-                                       r->net_count, nets};
+                                       r->net_count, nets, r->block_count, r->blocks};
+    struct block_files blocks = {0};
+    char volume[VOLUME_NAME_SIZE];
     struct pending *at = p.pending;
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
@@ -405,8 +426,12 @@ static void start(const char *name)
         err = tender_command(&guest, &p.command, why, sizeof why);
     if (!err && (!tender_allowed(r->tender, why, sizeof why) || !image_allowed(r->image, why, sizeof why)))
         err = ERR_DENIED;
+    volume_name(&r->unit.app, r->unit.slot, r->volume, volume);
     if (!err)
-        err = shim_fork(name, nets, at, why, sizeof why);
+        err = block_files_open(&blocks, p.volumes, volume, r->blocks, r->block_count, why, sizeof why);
+    if (!err)
+        err = shim_fork(name, nets, &blocks, at, why, sizeof why);
+    block_files_close(&blocks);
     if (err)
         answer(r->id, err, "%s", why);
 }
@@ -571,7 +596,7 @@ int main(int argc, char **argv)
 {
     char why[PRIV_TEXT_SIZE];
     struct stat st;
-    if (argc < 4 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+    if (argc < 5 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         (void)fprintf(stderr, "mesh-priv is started by meshd, not by hand\n");
         return 2;
     }
@@ -579,10 +604,11 @@ int main(int argc, char **argv)
     (void)umask(022);
     (void)fcntl(CLIENT_FD, F_SETFD, FD_CLOEXEC);
     p.shim = argv[2];
+    p.volumes = argv[4];
     p.units_fd = -1;
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
-    enum err err = networks_read(argv + 4, why, sizeof why);
+    enum err err = networks_read(argv + 5, why, sizeof why);
     if (!err)
         err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
     if (err) {

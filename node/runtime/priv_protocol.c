@@ -9,8 +9,10 @@ enum {
     PROTOCOL_VERSION = 1,
     REQUEST_FIELDS = 6,
     START_FIELDS = 7,
-    START_NETS = 1, /* more, where there are nets */
+    START_NETS = 1, /* more, where there are nets or blocks */
     NET_FIELDS = 2,
+    START_BLOCKS = 2, /* and these more, where there are blocks */
+    BLOCK_FIELDS = 2,
     ANSWER_FIELDS = 6,
     ANSWER_NETWORKS = 1
 };
@@ -27,12 +29,44 @@ static void net_encode(const struct guest_net *n, struct pack *k)
             pack_bin(k, n->ip[f].b, sizeof n->ip[f].b);
 }
 
+static uint32_t start_fields(const struct priv_request *r)
+{
+    if (r->block_count > 0)
+        return START_FIELDS + START_NETS + START_BLOCKS;
+    return r->net_count > 0 ? START_FIELDS + START_NETS : START_FIELDS;
+}
+
+static void start_encode(const struct priv_request *r, struct pack *k)
+{
+    pack_uint(k, (uint64_t)r->target);
+    pack_uint(k, (uint64_t)r->accel);
+    pack_uint(k, r->memory_mib);
+    pack_uint(k, r->deadline_ms);
+    pack_bin(k, r->tender, strlen(r->tender));
+    pack_bin(k, r->image, strlen(r->image));
+    pack_array(k, r->args_count);
+    pack_raw(k, r->args.p, r->args.len);
+    if (start_fields(r) > START_FIELDS)
+        pack_array(k, r->net_count);
+    for (uint32_t i = 0; i < r->net_count; i++)
+        net_encode(&r->nets[i], k);
+    if (r->block_count == 0)
+        return;
+    pack_uint(k, r->volume);
+    pack_array(k, r->block_count);
+    for (uint32_t i = 0; i < r->block_count; i++) {
+        pack_array(k, BLOCK_FIELDS);
+        pack_str(k, r->blocks[i].device);
+        pack_uint(k, r->blocks[i].sector_bytes);
+    }
+}
+
 enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len)
 {
     struct pack k;
     uint32_t fields = REQUEST_FIELDS;
     if (r->verb == PRIV_START)
-        fields += r->net_count > 0 ? START_FIELDS + START_NETS : START_FIELDS;
+        fields += start_fields(r);
     pack_init(&k, out, size);
     pack_array(&k, fields);
     pack_uint(&k, PROTOCOL_VERSION);
@@ -41,21 +75,8 @@ enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t 
     pack_bin(&k, r->unit.app.b, sizeof r->unit.app.b);
     pack_uint(&k, r->unit.slot);
     pack_uint(&k, r->unit.epoch);
-    if (r->verb == PRIV_START) {
-        pack_uint(&k, (uint64_t)r->target);
-        pack_uint(&k, (uint64_t)r->accel);
-        pack_uint(&k, r->memory_mib);
-        pack_uint(&k, r->deadline_ms);
-        pack_bin(&k, r->tender, strlen(r->tender));
-        pack_bin(&k, r->image, strlen(r->image));
-        pack_array(&k, r->args_count);
-        pack_raw(&k, r->args.p, r->args.len);
-        if (r->net_count > 0)
-            pack_array(&k, r->net_count);
-        for (uint32_t i = 0; i < r->net_count; i++) {
-            net_encode(&r->nets[i], &k);
-        }
-    }
+    if (r->verb == PRIV_START)
+        start_encode(r, &k);
     *len = k.len;
     return pack_end(&k);
 }
@@ -121,6 +142,25 @@ static void nets_decode(struct cursor *c, struct priv_request *out)
         cursor_fail(c, ERR_INVALID);
 }
 
+static void blocks_decode_start(struct cursor *c, struct priv_request *out)
+{
+    struct block_ref blocks[BLOCKS_MAX] = {{{0}, 0, 0, 0}};
+    char text[REASON_SIZE];
+    out->volume = cursor_uint(c, UINT64_MAX);
+    out->block_count = cursor_array(c, BLOCKS_MAX);
+    for (uint32_t i = 0; i < out->block_count && c->err == ERR_OK; i++) {
+        if (cursor_array(c, BLOCK_FIELDS) != BLOCK_FIELDS)
+            cursor_fail(c, ERR_INVALID);
+        cursor_text(c, out->blocks[i].device, sizeof out->blocks[i].device);
+        out->blocks[i].sector_bytes = (uint32_t)cursor_uint(c, BLOCK_SECTOR_MAX);
+        memcpy(blocks[i].device, out->blocks[i].device, sizeof blocks[i].device);
+        blocks[i].size_mib = 1; /* the file says */
+        blocks[i].sector_bytes = out->blocks[i].sector_bytes;
+    }
+    if (c->err == ERR_OK && blocks_check(blocks, out->block_count, text, sizeof text))
+        cursor_fail(c, ERR_INVALID);
+}
+
 enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request *out)
 {
     struct cursor c;
@@ -142,6 +182,10 @@ enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request 
         if (c.err == ERR_OK && more >= START_NETS) {
             nets_decode(&c, out);
             more -= START_NETS;
+        }
+        if (c.err == ERR_OK && more >= START_BLOCKS) {
+            blocks_decode_start(&c, out);
+            more -= START_BLOCKS;
         }
     }
     cursor_skip_n(&c, more);

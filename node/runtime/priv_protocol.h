@@ -3,7 +3,8 @@
  *
  *   request  [version, verb, id, app, slot, epoch, … ]
  *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…],
- *              [[device, network, [address…]]…] where there are nets
+ *              [[device, network, [address…]]…] where there are nets or blocks, volume and [[device, sector bytes]…] where
+ *              there are blocks
  *     remove, kill, networks  nothing more (of networks the unit says nothing)
  *   answer   [version, id, error, tender pid, shim pid, text, networks]
  *
@@ -26,7 +27,8 @@ enum {
     PRIV_TEXT_SIZE = 192,
     PRIV_ARGS_MAX = ARGS_MAX + ARG_MIRAGE_MAX,
     PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + ARG_MIRAGE_BYTES +
-                       NETS_MAX * (DEVICE_SIZE + NAME_SIZE + IP_FAMILIES * 20 + 8) + 256,
+                       NETS_MAX * (DEVICE_SIZE + NAME_SIZE + IP_FAMILIES * 20 + 8) +
+                       BLOCKS_MAX * (DEVICE_SIZE + 16) + 256,
     PRIV_STARTS_MAX = 64 /* starts under way at once; further requests wait in the socket */
 };
 
@@ -50,6 +52,9 @@ struct priv_request {
     struct slice args; /* as in spec_body: borrowed */
     uint32_t net_count;
     struct guest_net nets[NETS_MAX];
+    uint64_t volume; /* of the unit's own slot: no other can be named */
+    uint32_t block_count;
+    struct tender_block blocks[BLOCKS_MAX];
 };
 
 struct priv_answer {

@@ -276,7 +276,7 @@ static bool copy_path(char *out, const char *path)
 }
 
 void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
-               const struct guest_net *nets, uint64_t deadline_ms, const char *image)
+               const struct effect_start *start, uint64_t deadline_ms, const char *image)
 {
     static struct priv_request request; /* large, and of one call only */
     struct run *r = run_new(rt, unit);
@@ -286,9 +286,13 @@ void start_run(struct runtime *rt, const struct unit_id *unit, const struct tend
     request = (struct priv_request){.verb = PRIV_START, .unit = *unit, .target = guest->target, .accel = guest->accel,
                                     .memory_mib = guest->memory_mib, .deadline_ms = deadline_ms,
                                     .args_count = guest->args_count, .args = guest->args,
-                                    .net_count = guest->net_count};
+                                    .net_count = guest->net_count, .block_count = guest->block_count};
     for (uint32_t i = 0; i < guest->net_count; i++)
-        request.nets[i] = nets[i];
+        request.nets[i] = start->nets[i];
+    for (uint32_t i = 0; i < guest->block_count; i++)
+        request.blocks[i] = guest->blocks[i];
+    if (start != NULL)
+        request.volume = start->volume;
     if (guest->tender[0] == '\0') {
         char text[RUN_TEXT];
         (void)snprintf(text, sizeof text, "no tender for %s: %s is not on PATH", target_name(guest->target),
@@ -307,6 +311,7 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
     struct run *r = run_find(rt, unit);
     struct tender_command command;
     struct tender_net nets[NETS_MAX];
+    struct tender_block blocks[BLOCKS_MAX];
     char why[RUN_TEXT];
     if (r != NULL && !r->stray) { /* started once is started: say again how it is */
         r->tell_started = r->phase == PHASE_UP;
@@ -321,7 +326,12 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
         .target = (enum target)target, .accel = target == TARGET_VIRTIO ? rt->accel : ACCEL_EMULATION,
         .tender = rt->tender[target], .image = "image", .memory_mib = start->memory_mib,
         .args_count = start->args_count, .args = start->args,
-        .net_count = start->net_count < NETS_MAX ? start->net_count : NETS_MAX, .nets = nets};
+        .net_count = start->net_count < NETS_MAX ? start->net_count : NETS_MAX, .nets = nets,
+        .block_count = start->block_count < BLOCKS_MAX ? start->block_count : BLOCKS_MAX, .blocks = blocks};
+    for (uint32_t i = 0; i < guest.block_count; i++) {
+        memcpy(blocks[i].device, start->blocks[i].device, sizeof blocks[i].device);
+        blocks[i].sector_bytes = start->blocks[i].sector_bytes;
+    }
     for (uint32_t i = 0; i < guest.net_count; i++) { /* mesh-priv names the taps; this only looks whether all fits */
         memcpy(nets[i].device, start->nets[i].ref.device, sizeof nets[i].device);
         memset(nets[i].tap, 'x', LINK_SIZE - 1);
@@ -329,7 +339,7 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
         net_mac_text(&unit->app, unit->slot, start->nets[i].ref.device, nets[i].mac);
     }
     if (tender_command(&guest, &command, why, sizeof why) == ERR_OK) {
-        start_run(rt, unit, &guest, start->nets, start->boottime_ms, image_path);
+        start_run(rt, unit, &guest, start, start->boottime_ms, image_path);
     } else if ((r = run_new(rt, unit)) != NULL) { /* nobody could start that */
         run_failed(r, END_IMAGE, why);
         r->stray = true;
@@ -436,7 +446,8 @@ static enum err configure(struct runtime *rt, char *why, size_t why_size)
 {
     const struct runtime_config *c = &rt->cfg;
     bool fits = copy_path(rt->run_dir, c->run_dir) && copy_path(rt->shim_path, c->shim_path) &&
-                copy_path(rt->priv_path, c->priv_path) && copy_path(rt->cache_path, c->cache_path);
+                copy_path(rt->priv_path, c->priv_path) && copy_path(rt->cache_path, c->cache_path) &&
+                copy_path(rt->volumes_dir, c->volumes_dir);
     for (int t = TARGET_NONE; fits && t < TARGET_COUNT; t++)
         fits = copy_path(rt->tender[t], c->tender[t]) && copy_path(rt->probe_image[t], c->probe_image[t]);
     if (!fits || strlen(rt->run_dir) > RUN_PATH - UNIT_NAME_SIZE - 32) {

@@ -33,6 +33,7 @@ struct runtime_config {
     uint32_t stop_grace_ms;              /* 3000: from SIGTERM to SIGKILL */
     int priv_fd;                         /* of priv_spawn; the runtime owns it from here, also when runtime_new fails */
     struct networks networks;            /* those that mesh-priv was told of */
+    const char *volumes_dir;             /* likewise; absolute. NULL: guests get no volumes */
     const char *priv_path;               /* to start mesh-priv again should it end; NULL: starts fail from then on */
 };
 struct runtime_config runtime_config_default(void);

@@ -109,7 +109,8 @@ struct runtime {
     struct runtime_config cfg;
     struct runtime_callbacks cb;
     void *ctx;
-    char run_dir[RUN_PATH], shim_path[RUN_PATH], priv_path[RUN_PATH], cache_path[RUN_PATH];
+    char run_dir[RUN_PATH], shim_path[RUN_PATH], priv_path[RUN_PATH], cache_path[RUN_PATH],
+        volumes_dir[RUN_PATH];
     char tender[TARGET_COUNT][RUN_PATH];      /* "": none */
     char probe_image[TARGET_COUNT][RUN_PATH]; /* "": none */
     char strangers[RUN_TEXT];                 /* what was found of another node, for on_host's words */
@@ -149,9 +150,9 @@ void run_over(struct run *r);
 /* It has ended, or never began, as we say. */
 void run_failed(struct run *r, enum end_cause cause, const char *text);
 void run_up(struct run *r);
-/* nets: as many as the guest's, of which they say the network; NULL: it has none. */
+/* start: the networks of the guest's nets, and which volume its blocks are of; NULL: it has neither. */
 void start_run(struct runtime *rt, const struct unit_id *unit, const struct tender_guest *guest,
-               const struct guest_net *nets, uint64_t deadline_ms, const char *image);
+               const struct effect_start *start, uint64_t deadline_ms, const char *image);
 void handle_opened(struct runtime *rt);
 void handle_closed(struct runtime *rt);
 /* Call back from the loop: at its next turn; or after a short pause, so that a burst is told once. */

@@ -85,7 +85,8 @@ static void helper_restart(struct runtime *rt)
     int fd;
     enum err err = rt->priv_path[0] == '\0'
                        ? ERR_NOT_FOUND
-                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, RESTART_WAIT_MS, &fd,
+                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, rt->volumes_dir,
+                                    RESTART_WAIT_MS, &fd,
                                     why, sizeof why);
     if (!err)
         helper_open(rt, fd);

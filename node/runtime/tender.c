@@ -96,6 +96,12 @@ static void solo5_words(struct line *l, const struct tender_guest *g)
         word_format(l, "--net:%s=%s", g->nets[i].device, g->nets[i].tap);
         word_format(l, "--net-mac:%s=%s", g->nets[i].device, g->nets[i].mac);
     }
+    for (uint32_t i = 0; i < g->block_count; i++) {
+        char file[TENDER_BLOCK_FILE];
+        tender_block_file(i, file);
+        word_format(l, "--block:%s=%s", g->blocks[i].device, file);
+        word_format(l, "--block-sector-size:%s=%u", g->blocks[i].device, g->blocks[i].sector_bytes);
+    }
     word(l, "--");
     word(l, g->image);
     arguments(l, g);
@@ -121,12 +127,28 @@ static void qemu_words(struct line *l, const struct tender_guest *g)
         word(l, "-device");
         word_format(l, "virtio-net-pci,netdev=net%u,mac=%s,romfile=", i, g->nets[i].mac);
     }
+    /* Raw, and said to be: what a guest writes into its first sector must not be taken for a format. A guest that asks
+     * for no flushes, as Solo5's bindings, has QEMU write through. */
+    for (uint32_t i = 0; i < g->block_count; i++) {
+        char file[TENDER_BLOCK_FILE];
+        tender_block_file(i, file);
+        word(l, "-drive");
+        word_format(l, "file=%s,if=none,id=disk%u,format=raw", file, i);
+        word(l, "-device");
+        word_format(l, "virtio-blk-pci,drive=disk%u,logical_block_size=%u,physical_block_size=%u", i,
+                    g->blocks[i].sector_bytes, g->blocks[i].sector_bytes);
+    }
     word(l, "-kernel");
     word(l, g->image);
     if (g->args_count > 0) {
         word(l, "-append");
         arguments(l, g);
     }
+}
+
+void tender_block_file(uint32_t i, char out[static TENDER_BLOCK_FILE])
+{
+    (void)snprintf(out, TENDER_BLOCK_FILE, "block%u", i);
 }
 
 enum err tender_command(const struct tender_guest *g, struct tender_command *out, char *why, size_t why_size)

@@ -29,7 +29,8 @@
 enum accel { ACCEL_EMULATION = 0, ACCEL_KVM = 1 }; /* virtio only. On a wire: append only */
 
 enum {
-    TENDER_ARGV_MAX = ARGS_MAX + ARG_MIRAGE_MAX + 32 + 4 * NETS_MAX,
+    TENDER_ARGV_MAX = ARGS_MAX + ARG_MIRAGE_MAX + 32 + 4 * NETS_MAX + 4 * BLOCKS_MAX,
+    TENDER_BLOCK_FILE = 16,
     TENDER_CONSOLE_TAIL = 4096, /* what tender_end wants of the console's end */
     TENDER_HVT_MIB_MAX = 4096,
     TENDER_VIRTIO_MIB_MAX = 1024 /* the bindings map no more */
@@ -38,11 +39,16 @@ enum {
 struct tender_command {
     const char *argv[TENDER_ARGV_MAX + 1]; /* NULL-ended, into the text below and the caller's strings */
     size_t argc;
-    char text[ARGS_BYTES_MAX + ARGS_MAX + ARG_MIRAGE_MAX + 256 + NETS_MAX * 256];
+    char text[ARGS_BYTES_MAX + ARGS_MAX + ARG_MIRAGE_MAX + 256 + NETS_MAX * 256 + BLOCKS_MAX * 256];
 };
 
 struct tender_net {
     char device[DEVICE_SIZE], tap[LINK_SIZE], mac[MAC_TEXT];
+};
+
+struct tender_block {
+    char device[DEVICE_SIZE];
+    uint32_t sector_bytes;
 };
 
 struct tender_guest {
@@ -55,12 +61,17 @@ struct tender_guest {
     struct slice args; /* read with spec_arg_next */
     uint32_t net_count;
     const struct tender_net *nets; /* in the manifest's order: a virtio guest knows them by nothing else */
+    uint32_t block_count;
+    const struct tender_block *blocks; /* likewise; the tender's folder has each as tender_block_file() */
 };
 
 /* Fill argv. The guest's command line is one string for all targets, its words parted by spaces; within a word what
  * MirageOS would split at is quoted with a backslash. On error `why` says what to change (it fails on every host):
  * ERR_TOO_LARGE: the command line; ERR_UNSUPPORTED: more memory than the target can have; ERR_INVALID. */
 enum err tender_command(const struct tender_guest *g, struct tender_command *out, char *why, size_t why_size) MUST_USE;
+
+/* What the i-th block device is called in the run's folder: "block0". */
+void tender_block_file(uint32_t i, char out[static TENDER_BLOCK_FILE]);
 
 /* The name of the program to look for on PATH; "" for TARGET_NONE. */
 const char *tender_program(enum target t);

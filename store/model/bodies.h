@@ -20,6 +20,10 @@ enum {
     REASON_SIZE = 128,
     NETS_MAX = 8,      /* of an app's guest */
     NETWORKS_MAX = 16, /* of a host */
+    BLOCKS_MAX = 8,    /* of an app's guest */
+    BLOCK_SECTOR_MIN = 512,
+    BLOCK_SECTOR_MAX = 4096,
+    BLOCK_MIB_MAX = 1u << 24,
     DEVICE_SIZE = 68,  /* a device's name in a manifest, with its NUL */
     UNIT_ADDRESSES_MAX = 2 * NETS_MAX, /* one of each family a net */
     REPLICAS_MAX = 1000,
@@ -95,6 +99,18 @@ struct net_ref { /* the guest's device, and the network that it is wired to */
     char network[NAME_SIZE];
 };
 
+/* A block device of the guest's, and the volume behind it. A volume is made where the slot is placed first, and the
+ * slot stays there. */
+struct block_ref {
+    char device[DEVICE_SIZE];
+    uint32_t size_mib;
+    uint32_t sector_bytes; /* a power of two, BLOCK_SECTOR_MIN..BLOCK_SECTOR_MAX */
+    uint32_t sparse;       /* 1: takes room on the disk as it is written; 0: all of it from the start */
+};
+
+/* What becomes of a slot whose volume's host is dead, or has left. */
+enum volume_lost { VOLUME_LOST_WAIT = 0, VOLUME_LOST_EMPTY = 1 /* it starts elsewhere, with an empty one */ };
+
 struct spec_body {
     char name[NAME_SIZE];
     uint32_t revision;      /* the parent's + 1; 1 for the first */
@@ -114,10 +130,18 @@ struct spec_body {
     struct net_ref nets[NETS_MAX]; /* in the manifest's order, by which a virtio guest finds them */
     uint32_t mirage; /* which of MirageOS's arguments for the network its images know: enum solo5_mirage. Of an app
                         with nets */
+    uint32_t block_count;
+    struct block_ref blocks[BLOCKS_MAX]; /* in the manifest's order, as the nets */
+    enum volume_lost volume_lost;
 };
 
 /* Device names are Solo5's: letters and digits. Checks names and that no device is there twice; writes a sentence. */
 enum err nets_check(const struct net_ref *nets, uint32_t count, char *text, size_t size) MUST_USE;
+/* The same of block devices, with their sizes and sectors. */
+enum err blocks_check(const struct block_ref *blocks, uint32_t count, char *text, size_t size) MUST_USE;
+void blocks_encode(const struct block_ref *blocks, uint32_t count, struct pack *k);
+/* Their form; what they say is for blocks_check. */
+void blocks_decode(struct cursor *c, struct block_ref blocks[static BLOCKS_MAX], uint32_t *count);
 
 /* args_strings: args_count NUL-ended strings; ->args and ->args_count are ignored.
  * ERR_TOO_LARGE: over ARGS_BYTES_MAX or RECORD_BODY_MAX. ERR_INVALID: an argument is not UTF-8, or holds a control
@@ -198,6 +222,8 @@ struct unit_body {
     uint64_t run;      /* the name of what was started last: the epoch then, or 1 << 63 | surrogate. A
                           claim may outgrow it: what runs well is not started again for a new epoch */
     uint64_t boot;     /* the owner's when it said so: what another life of it says of running is stale */
+    uint64_t volume;   /* the slot's volume is on the owner's disk, and was made at this epoch; 0: none is. It stays
+                          when the claim goes. Of several the highest counts: see volumes.c */
     char reason[REASON_SIZE];
     uint32_t address_count;
     struct unit_address

@@ -5,7 +5,17 @@
 #include <string.h>
 
 /* Behind the first fields come those of apps with devices; who has a later one has those before it, too. */
-enum { SPEC_FIELDS = 11, SPEC_NETS = 1, SPEC_WORDS = 2, IMAGE_FIELDS = 3, NET_FIELDS = 2, WORDS_FIELDS = 1 };
+enum {
+    SPEC_FIELDS = 11,
+    SPEC_NETS = 1,
+    SPEC_WORDS = 2,
+    SPEC_BLOCKS = 3,
+    IMAGE_FIELDS = 3,
+    NET_FIELDS = 2,
+    WORDS_FIELDS = 1,
+    VOLUMES_FIELDS = 2,
+    BLOCK_FIELDS = 4
+};
 
 /* Strings come from people: what a peer's decoder would refuse is refused here, by the same reader. */
 static enum err args_encode(const char *const *strings, uint32_t count, struct pack *k)
@@ -34,9 +44,21 @@ static void nets_encode(const struct spec_body *s, struct pack *k)
     }
 }
 
+void blocks_encode(const struct block_ref *blocks, uint32_t count, struct pack *k)
+{
+    pack_array(k, count);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_array(k, BLOCK_FIELDS);
+        pack_str(k, blocks[i].device);
+        pack_uint(k, blocks[i].size_mib);
+        pack_uint(k, blocks[i].sector_bytes);
+        pack_uint(k, blocks[i].sparse);
+    }
+}
+
 static uint32_t spec_more(const struct spec_body *s)
 {
-    return s->mirage ? SPEC_WORDS : s->net_count ? SPEC_NETS : 0;
+    return s->block_count ? SPEC_BLOCKS : s->mirage ? SPEC_WORDS : s->net_count ? SPEC_NETS : 0;
 }
 
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
@@ -73,6 +95,11 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     if (more >= SPEC_WORDS) {
         pack_array(k, WORDS_FIELDS);
         pack_uint(k, s->mirage);
+    }
+    if (more >= SPEC_BLOCKS) {
+        pack_array(k, VOLUMES_FIELDS);
+        pack_uint(k, s->volume_lost);
+        blocks_encode(s->blocks, s->block_count, k);
     }
     if (!err)
         err = k->err;
@@ -124,6 +151,27 @@ static void words_decode(struct cursor *c, struct spec_body *out)
     cursor_skip_n(c, more);
 }
 
+void blocks_decode(struct cursor *c, struct block_ref blocks[static BLOCKS_MAX], uint32_t *count)
+{
+    *count = cursor_array(c, BLOCKS_MAX);
+    for (uint32_t i = 0; i < *count && !c->err; i++) {
+        uint32_t more = cursor_array_from(c, BLOCK_FIELDS);
+        cursor_text(c, blocks[i].device, sizeof blocks[i].device);
+        blocks[i].size_mib = (uint32_t)cursor_uint(c, BLOCK_MIB_MAX);
+        blocks[i].sector_bytes = (uint32_t)cursor_uint(c, BLOCK_SECTOR_MAX);
+        blocks[i].sparse = (uint32_t)cursor_uint(c, 1);
+        cursor_skip_n(c, more);
+    }
+}
+
+static void volumes_decode(struct cursor *c, struct spec_body *out)
+{
+    uint32_t more = cursor_array_from(c, VOLUMES_FIELDS);
+    out->volume_lost = (enum volume_lost)cursor_uint(c, VOLUME_LOST_EMPTY);
+    blocks_decode(c, out->blocks, &out->block_count);
+    cursor_skip_n(c, more);
+}
+
 enum err spec_body_decode(struct slice body, struct spec_body *out)
 {
     struct cursor c;
@@ -148,7 +196,9 @@ enum err spec_body_decode(struct slice body, struct spec_body *out)
         nets_decode(&c, &s);
     if (more >= SPEC_WORDS)
         words_decode(&c, &s);
-    cursor_skip_n(&c, more > SPEC_WORDS ? more - SPEC_WORDS : 0);
+    if (more >= SPEC_BLOCKS)
+        volumes_decode(&c, &s);
+    cursor_skip_n(&c, more > SPEC_BLOCKS ? more - SPEC_BLOCKS : 0);
     enum err err = cursor_end(&c);
     char text[REASON_SIZE];
     if (!err)
@@ -237,6 +287,42 @@ enum err nets_check(const struct net_ref *nets, uint32_t count, char *text, size
     return ERR_OK;
 }
 
+static enum err block_check(const struct block_ref *b, char *text, size_t size)
+{
+    if (!device_valid(b->device)) {
+        snprintf(text, size, "blocks: \"%.40s\" is no device's name; those of a manifest are letters and digits",
+                 b->device);
+        return ERR_INVALID;
+    }
+    if (b->size_mib == 0 || b->size_mib > BLOCK_MIB_MAX) {
+        snprintf(text, size, "blocks.%.40s: %uM is no size that a volume may have; write 1M to 16T", b->device,
+                 b->size_mib);
+        return ERR_INVALID;
+    }
+    uint32_t sector = b->sector_bytes;
+    if (sector < BLOCK_SECTOR_MIN || sector > BLOCK_SECTOR_MAX || (sector & (sector - 1)) != 0) {
+        snprintf(text, size, "blocks.%.40s: %u is no sector's size; write 512, 1024, 2048 or 4096", b->device, sector);
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}
+
+enum err blocks_check(const struct block_ref *blocks, uint32_t count, char *text, size_t size)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        enum err err = block_check(&blocks[i], text, size);
+        if (err)
+            return err;
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(blocks[i].device, blocks[j].device) != 0)
+                continue;
+            snprintf(text, size, "blocks: the device %.40s is there twice", blocks[i].device);
+            return ERR_INVALID;
+        }
+    }
+    return ERR_OK;
+}
+
 enum err spec_check(const struct spec_body *s, char *text, size_t size)
 {
     if (!name_valid(s->name)) {
@@ -267,7 +353,8 @@ enum err spec_check(const struct spec_body *s, char *text, size_t size)
         snprintf(text, size, "policy: only \"available\" is supported by this version");
         return ERR_UNSUPPORTED;
     }
-    return nets_check(s->nets, s->net_count, text, size);
+    err = nets_check(s->nets, s->net_count, text, size);
+    return err ? err : blocks_check(s->blocks, s->block_count, text, size);
 }
 
 /* ---- The small registers -------------------------------------------------------------------------- */

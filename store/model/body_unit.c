@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { FIELDS = 17, VERSION_FIELDS = 2, ADDRESS_FIELDS = 3 };
+enum { FIELDS = 17, VOLUME = 1 /* more, where there is one */, VERSION_FIELDS = 2, ADDRESS_FIELDS = 3 };
 
 const char *unit_state_text(enum unit_state s)
 {
@@ -69,7 +69,7 @@ static void address_decode(struct cursor *c, struct unit_address *out)
 
 enum err unit_body_encode(const struct unit_body *u, struct pack *k)
 {
-    pack_array(k, FIELDS);
+    pack_array(k, u->volume ? FIELDS + VOLUME : FIELDS);
     pack_uint(k, u->epoch);
     pack_uint(k, u->surrogate);
     pack_uint(k, u->released);
@@ -89,6 +89,8 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     for (uint32_t i = 0; i < u->address_count; i++)
         address_encode(&u->addresses[i], k);
     pack_uint(k, u->boot);
+    if (u->volume)
+        pack_uint(k, u->volume);
     return pack_end(k);
 }
 
@@ -118,6 +120,10 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     for (uint32_t i = 0; i < u.address_count && !c.err; i++)
         address_decode(&c, &u.addresses[i]);
     u.boot = cursor_uint(&c, UINT64_MAX);
+    if (more >= VOLUME) {
+        u.volume = cursor_uint(&c, UINT64_MAX);
+        more -= VOLUME;
+    }
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);
     if (err)

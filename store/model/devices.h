@@ -13,9 +13,10 @@ struct network_names {
 void network_names_add(struct network_names *n, const char *name); /* one that is there already, or too many: nothing */
 
 /* Has every device what it needs, and is nothing given that no device takes? A net device that is the only one, of an
- * app that names no nets, gets the only network of `known`; with `known` NULL that is left to whoever knows. For
- * virtio the nets are put in the manifest's order. Of an app's images this is to be asked for each.
- * ERR_UNSUPPORTED, ERR_INVALID: `text` says what is missing and what to write. */
+ * app that names no nets, gets the only network of `known`; with `known` NULL that is left to whoever knows. A block
+ * device is always to be told its size. For virtio nets and blocks are put in the manifest's order. Of an app's images
+ * this is to be asked for each.
+ * ERR_INVALID: `text` says what is missing and what to write. */
 enum err devices_fit(struct spec_body *s, const struct solo5_image *image, const struct network_names *known,
                      char *text, size_t size) MUST_USE;
 

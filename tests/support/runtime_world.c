@@ -102,6 +102,7 @@ void world_set_up(struct world *w)
     scratch_new(w->dir);
     (void)scratch_path(w->run, "%.90s/run", w->dir);
     (void)scratch_path(w->cache, "%.90s/targets", w->dir);
+    (void)scratch_path(w->volumes, "%.90s/volumes", w->dir);
     scratch_write(scratch_path(w->image, "%.90s/web.spt", w->dir), 0644, "not looked at");
     scratch_write(scratch_path(w->tender, "%.90s/tender", w->dir), 0755, script);
     (void)scratch_program(w->priv, "mesh-priv");
@@ -112,6 +113,7 @@ void world_set_up(struct world *w)
     w->cfg.shim_path = w->shim;
     w->cfg.priv_path = w->priv;
     w->cfg.cache_path = w->cache;
+    w->cfg.volumes_dir = w->volumes;
     w->cfg.node = 77;
     for (int t = TARGET_NONE + 1; t < TARGET_COUNT; t++)
         w->cfg.tender[t] = w->tender;
@@ -121,7 +123,8 @@ enum err world_open(struct world *w)
 {
     static const struct runtime_callbacks cb = {on_found, on_started, on_ended, on_host, on_priv_lost};
     assert_int_equal(
-        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why, sizeof w->why),
+        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, w->volumes, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why,
+                   sizeof w->why),
         ERR_OK);
     return runtime_new(&w->rt, &w->loop, &w->cfg, &cb, w, w->why, sizeof w->why);
 }

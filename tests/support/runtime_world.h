@@ -19,6 +19,7 @@ struct world_run {
 
 struct world {
     char dir[SCRATCH_PATH], run[SCRATCH_PATH], image[SCRATCH_PATH], tender[SCRATCH_PATH], cache[SCRATCH_PATH];
+    char volumes[SCRATCH_PATH];
     char priv[SCRATCH_PATH], shim[SCRATCH_PATH], why[256];
     uv_loop_t loop;
     struct runtime *rt;

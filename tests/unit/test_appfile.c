@@ -52,7 +52,8 @@ static void a_whole_file_is_read(void **state)
     takes("# a comment\napp: web\nimage: {spt: dist/web.spt, virtio: /abs/web.virtio}\nreplicas: "
           "3\nmemory: 1G\n"
           "args: [--hello=world, 'two words', \"\"]\nrestart: {when: on-failure, codes: [1, 255]}\n"
-          "require:\n  zone: attic\n  rack: \"7\"\nnets: {service: public, admin: lan}\naffinity: front\n");
+          "require:\n  zone: attic\n  rack: \"7\"\nnets: {service: public, admin: lan}\n"
+          "blocks: {storage: 64M, log: {size: 1G, sparse: true, sector: 4096}}\nvolume-lost: empty\naffinity: front\n");
     assert_string_equal(a.spec.name, "web");
     assert_int_equal(a.image_count, 2);
     assert_int_equal(a.images[0].target, TARGET_SPT);
@@ -69,6 +70,15 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(a.spec.net_count, 2);
     assert_string_equal(a.spec.nets[1].device, "admin");
     assert_string_equal(a.spec.nets[1].network, "lan");
+    assert_int_equal(a.spec.block_count, 2);
+    assert_string_equal(a.spec.blocks[0].device, "storage");
+    assert_int_equal(a.spec.blocks[0].size_mib, 64);
+    assert_int_equal(a.spec.blocks[0].sector_bytes, 512);
+    assert_int_equal(a.spec.blocks[0].sparse, 0);
+    assert_int_equal(a.spec.blocks[1].size_mib, 1024);
+    assert_int_equal(a.spec.blocks[1].sector_bytes, 4096);
+    assert_int_equal(a.spec.blocks[1].sparse, 1);
+    assert_int_equal(a.spec.volume_lost, VOLUME_LOST_EMPTY);
     assert_int_equal(a.spec.require.count, 2);
     assert_string_equal(a.spec.require.v[0].key, "rack");
     assert_string_equal(a.spec.require.v[1].value, "attic");
@@ -96,10 +106,10 @@ static void keys_are_checked(void **state)
     (void)state;
     refuses("app: web\nimage: x\n\nreplica: 3\n",
             "dir/web.yaml:4: replica: is no key of an app file; did you mean replicas?");
-    refuses("app: web\nimage: x\nvolume: 3\n",
-            "dir/web.yaml:3: volume: is no key of an app file; there are app, image, replicas, "
+    refuses("app: web\nimage: x\nvolumes: 3\n",
+            "dir/web.yaml:3: volumes: is no key of an app file; there are app, image, replicas, "
             "memory, args, restart, "
-            "require, nets, affinity");
+            "require, nets, blocks, volume-lost, affinity");
     refuses("app: web\nimage: x\nimage: y\n",
             "dir/web.yaml:3: image: is there twice; line 2 has it already");
     refuses("image: x\n", "dir/web.yaml: app: is missing");
@@ -160,6 +170,20 @@ static void values_are_checked(void **state)
     refuses("app: web\nimage: x\nnets:\n  service: [lan]\n",
             "dir/web.yaml:4: nets.service: is to be one network's name");
     refuses_with("app: web\nimage: x\nnets: {ser_vice: lan}\n", ":3: nets: \"ser_vice\" is no device's name");
+    refuses("app: web\nimage: x\nblocks: 64M\n",
+            "dir/web.yaml:3: blocks: is no mapping; write blocks: {DEVICE: SIZE}");
+    refuses("app: web\nimage: x\nblocks:\n  storage: huge\n",
+            "dir/web.yaml:4: blocks.storage: \"huge\" is no size in whole MiB; write 64M or 1G");
+    refuses_with("app: web\nimage: x\nblocks: {storage: {size: 64M, sectors: 512}}\n",
+                 ":3: blocks.storage.sectors: is no key of a block device");
+    refuses_with("app: web\nimage: x\nblocks: {storage: {sparse: true}}\n", ":3: blocks.storage.size: is missing");
+    refuses_with("app: web\nimage: x\nblocks: {storage: {size: 1M, sparse: maybe}}\n", "is neither true nor false");
+    refuses_with("app: web\nimage: x\nblocks: {storage: {size: 1M, sector: 1000}}\n", "1000 is no sector's size");
+    refuses_with("app: web\nimage: x\nblocks: {storage: 17T}\n", "17T is more than the 16T that a volume may have");
+    refuses_with("app: web\nimage: x\nblocks: {storage: [64M]}\n", "blocks.storage: is to be a size");
+    refuses_with("app: web\nimage: x\nblocks: {\"stor age\": 64M}\n", "is no device's name");
+    refuses_with("app: web\nimage: x\nvolume-lost: empty\n", ":3: volume-lost: there is no volume");
+    refuses_with("app: web\nimage: x\nblocks: {storage: 1M}\nvolume-lost: copy\n", "is neither wait nor empty");
     refuses_with("app: web\nimage: x\nnets: {service: La n}\n", ":3: nets: \"La n\" is no network's name");
     refuses_with("app: web\nimage: x\naffinity: A B\n", "affinity: \"A B\" is no name");
     refuses("app: web\nimage: x\nargs: [\"a\\tb\"]\n",

@@ -129,14 +129,43 @@ static struct slice spec_with_nets(void)
     return (struct slice){.p = bytes, .len = p.len};
 }
 
+/* With all that was added since. */
+static struct slice spec_with_blocks(void)
+{
+    static uint8_t bytes[RECORD_BODY_MAX];
+    struct spec_body s;
+    struct pack p;
+    assert_int_equal(spec_body_decode(spec_with_nets(), &s), ERR_OK);
+    s.block_count = 2;
+    s.blocks[0] = (struct block_ref){"storage", 64, 512, 0};
+    s.blocks[1] = (struct block_ref){"log", 1024, 4096, 1};
+    s.volume_lost = VOLUME_LOST_EMPTY;
+    pack_init(&p, bytes, sizeof bytes);
+    assert_int_equal(spec_body_encode(&s, sample_args, 2, &p), ERR_OK);
+    return (struct slice){.p = bytes, .len = p.len};
+}
+
+static struct slice unit_with_volume(struct slice without)
+{
+    static uint8_t bytes[RECORD_BODY_MAX];
+    struct unit_body u;
+    struct pack p;
+    assert_int_equal(unit_body_decode(without, &u), ERR_OK);
+    assert_int_equal(u.volume, 0);
+    u.volume = 300;
+    pack_init(&p, bytes, sizeof bytes);
+    assert_int_equal(unit_body_encode(&u, &p), ERR_OK);
+    return (struct slice){.p = bytes, .len = p.len};
+}
+
 static void a_body_that_grew_is_read_without_what_is_new(void **state)
 {
     (void)state;
     static const struct {
         enum record_kind kind;
         uint32_t fields;
-    } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 13},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
-                 {RECORD_DELETED, 2}, {RECORD_UNIT, 17}, {RECORD_HOLDER, 2}};
+    } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 14},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
+                 {RECORD_DELETED, 2}, {RECORD_UNIT, 18}, {RECORD_HOLDER, 2}};
     static uint8_t record_bytes[RECORD_BYTES_MAX], out[sizeof buffer];
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct record r;
@@ -144,7 +173,9 @@ static void a_body_that_grew_is_read_without_what_is_new(void **state)
         pack_init(&p, record_bytes, sizeof record_bytes);
         sample_record(kinds[i].kind, &p);
         assert_int_equal(record_decode(record_bytes, p.len, &r), ERR_OK);
-        const struct slice body = kinds[i].kind == RECORD_SPEC ? spec_with_nets() : r.body;
+        const struct slice body = kinds[i].kind == RECORD_SPEC   ? spec_with_blocks()
+                                  : kinds[i].kind == RECORD_UNIT ? unit_with_volume(r.body)
+                                                                 : r.body;
         start(NULL);
         pack_raw(&k, body.p, body.len);
         for (uint32_t more = 1; more < 20; more += 9) {
@@ -246,6 +277,41 @@ static void nets_are_read_as_they_were_written_and_checked(void **state)
     start(NULL);
     assert_int_equal(spec_body_encode(&s, sample_args, 2, &k), ERR_OK);
     assert_int_equal(spec_body_decode(packed(), &out), ERR_INVALID);
+}
+
+static void blocks_are_read_as_they_were_written_and_checked(void **state)
+{
+    (void)state;
+    static const struct block_ref bad[] = {{"", 1, 512, 0},       {"sto rage", 1, 512, 0}, {"storage", 1, 512, 0},
+                                           {"log", 0, 512, 0},    {"log", 1, 256, 0},      {"log", 1, 1000, 0},
+                                           {"log", 1, 8192, 0}, {"log", BLOCK_MIB_MAX + 1, 512, 0}, {"log", 1, 512, 2}};
+    /* after the arguments and the nets: [lost, [[device, MiB, sector, sparse]…]] */
+    static const uint8_t golden[] = {0x92, 1,   0x92, 0x94, 0xa7, 's',  't',  'o', 'r', 'a',  'g', 'e', 64, 0xcd, 2,
+                                     0,    0,   0x94, 0xa3, 'l',  'o',  'g',  0xcd, 4,  0,    0xcd, 16, 0,  1};
+    struct spec_body s, out;
+    const struct slice whole = spec_with_blocks();
+    assert_memory_equal(whole.p + whole.len - sizeof golden, golden, sizeof golden);
+    assert_int_equal(spec_body_decode(whole, &s), ERR_OK);
+    assert_int_equal(s.net_count, 2);
+    assert_int_equal(s.block_count, 2);
+    assert_string_equal(s.blocks[0].device, "storage");
+    assert_int_equal(s.blocks[0].size_mib, 64);
+    assert_int_equal(s.blocks[1].sector_bytes, 4096);
+    assert_int_equal(s.blocks[1].sparse, 1);
+    assert_int_equal(s.volume_lost, VOLUME_LOST_EMPTY);
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct spec_body wrong = s;
+        wrong.blocks[1] = bad[i];
+        start(NULL);
+        assert_int_equal(spec_body_encode(&wrong, sample_args, 2, &k), ERR_OK);
+        assert_int_not_equal(spec_body_decode(packed(), &out), ERR_OK);
+    }
+    s.net_count = 0; /* its place stays */
+    start(NULL);
+    assert_int_equal(spec_body_encode(&s, sample_args, 2, &k), ERR_OK);
+    assert_int_equal(spec_body_decode(packed(), &out), ERR_OK);
+    assert_int_equal(out.net_count, 0);
+    assert_int_equal(out.block_count, 2);
 }
 
 static void the_networks_of_a_node_are_ascending(void **state)
@@ -584,6 +650,7 @@ int main(void)
         T(arguments_have_the_bound_of_a_guests_command_line),
         T(arguments_may_not_outgrow_a_command_line),
         T(nets_are_read_as_they_were_written_and_checked),
+        T(blocks_are_read_as_they_were_written_and_checked),
         T(the_networks_of_a_node_are_ascending),
         T(a_peer_can_read_every_spec_that_is_written),
         T(a_spec_may_stand_behind_others_in_a_buffer),

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/priv.h"
 
+#include "node/runtime/block.h"
 #include "node/runtime/priv_protocol.h"
 #include "node/runtime/proc.h"
 #include "node/runtime/shim_protocol.h"
@@ -29,7 +30,7 @@
 static const struct networks no_networks;
 static struct {
     char dir[SCRATCH_PATH], run[SCRATCH_PATH], tender[SCRATCH_PATH], image[SCRATCH_PATH];
-    char priv[SCRATCH_PATH], shim[SCRATCH_PATH];
+    char priv[SCRATCH_PATH], shim[SCRATCH_PATH], volumes[SCRATCH_PATH];
     int fd;
     uint64_t ids;
     int shims[512]; /* pidfds: a pid may be another's by the time it is killed */
@@ -43,11 +44,13 @@ static int set_up(void **state)
     memset(&t, 0, sizeof t);
     scratch_new(t.dir);
     (void)scratch_path(t.run, "%.90s/run", t.dir);
+    (void)scratch_path(t.volumes, "%.90s/volumes", t.dir);
     scratch_write(scratch_path(t.tender, "%.90s/tender", t.dir), 0755, "#!/bin/sh\necho \"$@\"\nexec sleep 1000\n");
     scratch_write(scratch_path(t.image, "%.90s/an image", t.dir), 0644, "not looked at");
     (void)scratch_program(t.priv, "mesh-priv");
     (void)scratch_program(t.shim, "mesh-shim");
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+                     ERR_OK);
     return 0;
 }
 
@@ -309,14 +312,14 @@ static void what_keeps_it_from_beginning_is_told(void **state)
     (void)state;
     char why[256] = "", path[SCRATCH_PATH], expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn("/nowhere/mesh-priv", t.run, t.shim, &no_networks, 500, &fd, why, sizeof why),
+    assert_int_equal(priv_spawn("/nowhere/mesh-priv", t.run, t.shim, &no_networks, "", 500, &fd, why, sizeof why),
                      ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-priv can't be run: No such file or directory");
-    assert_int_equal(priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", &no_networks, 500, &fd, why, sizeof why),
+    assert_int_equal(priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", &no_networks, "", 500, &fd, why, sizeof why),
                      ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-shim can't be run: No such file or directory");
     (void)scratch_path(path, "%.90s/run", t.image);
-    assert_int_equal(priv_spawn(t.priv, path, t.shim, &no_networks, 500, &fd, why, sizeof why), ERR_IO);
+    assert_int_equal(priv_spawn(t.priv, path, t.shim, &no_networks, "", 500, &fd, why, sizeof why), ERR_IO);
     snprintf(expected, sizeof expected, "the run folder %s can't be made: Not a directory", path);
     assert_string_equal(why, expected);
 }
@@ -326,7 +329,7 @@ static void one_mesh_priv_a_run_folder(void **state)
     (void)state;
     char why[256] = "", expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, 500, &fd, why, sizeof why), ERR_BUSY);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, "", 500, &fd, why, sizeof why), ERR_BUSY);
     snprintf(expected, sizeof expected, "another node uses the run folder %s: give this one its own (--run)", t.run);
     assert_string_equal(why, expected);
     struct priv_answer a = start(1);
@@ -339,7 +342,8 @@ static void one_mesh_priv_a_run_folder(void **state)
         send_request(&r);
     }
     close(t.fd);
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, PRIV_WAIT_MS, &t.fd, why, sizeof why), ERR_OK);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+                     ERR_OK);
     for (uint64_t i = 1; i < 20; i++) { /* all of it was done before the next one began */
         char path[SCRATCH_PATH];
         assert_true(scratch_exists(in_folder(path, i, "image")));
@@ -400,6 +404,87 @@ static void a_network_that_it_was_not_told_of_is_refused(void **state)
     a = call(&r);
     assert_int_equal(a.err, ERR_OK);
     assert_int_equal(a.networks, 0);
+}
+
+static void blocks_of_a_start_have_these_bytes(void **state)
+{
+    (void)state;
+    static const uint8_t golden[] = {0x91, 0x93, 0xa7, 's', 'e', 'r', 'v', 'i', 'c', 'e', 0xa3, 'l', 'a', 'n', 0x90, 9,
+                                     0x92, 0x92, 0xa7, 's', 't', 'o', 'r', 'a', 'g', 'e', 0xcd, 2,   0,
+                                     0x92, 0xa3, 'l',  'o', 'g', 0xcd, 16, 0};
+    struct priv_request r = {.verb = PRIV_START, .id = 3, .target = TARGET_SPT, .memory_mib = 8, .tender = "/q",
+                             .image = "/i", .net_count = 1, .nets = {{.ref = {"service", "lan"}}}, .volume = 9, .block_count = 2,
+                             .blocks = {{"storage", 512}, {"log", 4096}}}, out;
+    uint8_t bytes[512];
+    size_t len;
+    assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+    assert_memory_equal(bytes + len - sizeof golden, golden, sizeof golden);
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_OK);
+    assert_int_equal(out.volume, 9);
+    assert_int_equal(out.block_count, 2);
+    assert_string_equal(out.blocks[1].device, "log");
+    assert_int_equal(out.blocks[1].sector_bytes, 4096);
+    static const struct tender_block bad[] = {{"../log", 512}, {"", 512}, {"log", 0}, {"log", 1000}, {"storage", 512}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        r.blocks[1] = bad[i];
+        assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+        assert_int_equal(priv_request_decode(bytes, len, &out), ERR_INVALID);
+    }
+}
+
+/* The file of the unit's volume 9. */
+static void volume_make(const char *device, off_t size)
+{
+    char name[VOLUME_NAME_SIZE], path[SCRATCH_PATH];
+    const struct unit_id u = unit(1);
+    volume_name(&u.app, u.slot, 9, name);
+    assert_true(mkdir(t.volumes, 0755) == 0 || errno == EEXIST);
+    assert_true(mkdir(scratch_path(path, "%.90s/%s", t.volumes, name), 0755) == 0 || errno == EEXIST);
+    scratch_write(scratch_path(path, "%.90s/%s/%s", t.volumes, name, device), 0644, "");
+    assert_int_equal(truncate(path, size), 0);
+}
+
+static struct priv_answer start_with_volume(uint64_t epoch)
+{
+    struct priv_request r = request(PRIV_START, epoch);
+    r.volume = 9;
+    r.block_count = 1;
+    r.blocks[0] = (struct tender_block){"storage", 512};
+    return call(&r);
+}
+
+static void a_volume_is_one_guests_alone(void **state)
+{
+    (void)state;
+    char path[SCRATCH_PATH], why[256];
+    struct priv_answer a = start_with_volume(1);
+    assert_int_equal(a.err, ERR_NOT_FOUND);
+    assert_string_equal(a.text, "its volume storage is not to be had on this host: No such file or directory");
+    volume_make("storage", 1000);
+    a = start_with_volume(1);
+    assert_int_equal(a.err, ERR_INVALID);
+    volume_make("storage", 1024);
+    a = start_with_volume(1);
+    assert_int_equal(a.err, ERR_OK);
+    assert_int_equal(access(in_folder(path, 1, "block0"), R_OK | W_OK), 0);
+    a = start_with_volume(2);
+    assert_int_equal(a.err, ERR_BUSY);
+    assert_string_equal(a.text, "its volume storage can't be had: another guest has it still");
+    assert_int_equal(access(in_folder(path, 2, "."), F_OK), -1);
+    close(t.fd); /* the guest has it, whatever becomes of its helper */
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+                     ERR_OK);
+    a = start_with_volume(2);
+    assert_int_equal(a.err, ERR_BUSY);
+    scratch_kill_fd(&t.shims[0]); /* and its tender goes along */
+    for (int i = 0; i < 500 && (a = start_with_volume(2)).err == ERR_BUSY; i++)
+        (void)poll(NULL, 0, 10);
+    assert_int_equal(a.err, ERR_OK);
+    struct priv_request r = request(PRIV_REMOVE, 1);
+    a = call(&r);
+    assert_int_equal(a.err, ERR_OK);
+    assert_int_equal(access(in_folder(path, 1, "."), F_OK), -1);
+    assert_int_equal(access(in_folder(path, 2, "block0"), R_OK), 0); /* the volume itself stays */
 }
 
 static void a_start_has_these_bytes(void **state)
@@ -483,7 +568,9 @@ int main(void)
         TEST(what_keeps_it_from_beginning_is_told),
         TEST(one_mesh_priv_a_run_folder),
         cmocka_unit_test(nets_of_a_start_are_read_as_written),
+        cmocka_unit_test(blocks_of_a_start_have_these_bytes),
         TEST(a_network_that_it_was_not_told_of_is_refused),
+        TEST(a_volume_is_one_guests_alone),
         cmocka_unit_test(a_start_has_these_bytes),
         cmocka_unit_test(cut_or_flipped_bytes_do_no_harm),
         cmocka_unit_test(an_answer_is_read_as_written),

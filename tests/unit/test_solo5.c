@@ -433,8 +433,34 @@ static void one_device_and_one_network_need_no_words(void **state)
     s.net_count = 0;
     network_names_add(&known, "public");
     assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
-    image.devices[0].type = SOLO5_BLOCK;
-    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_UNSUPPORTED);
+}
+
+static void block_devices_are_told_their_size(void **state)
+{
+    (void)state;
+    struct solo5_image image = {.target = TARGET_VIRTIO,
+                                .device_count = 3,
+                                .devices = {{.name = "storage", .type = SOLO5_BLOCK},
+                                            {.name = "service", .type = SOLO5_NET},
+                                            {.name = "log", .type = SOLO5_BLOCK}}};
+    static const struct block_ref log = {"log", 1, 512, 0}, storage = {"storage", 64, 512, 0},
+                                  more = {"more", 1, 512, 0};
+    struct network_names known = {.count = 1, .v = {"lan"}};
+    struct spec_body s = {.block_count = 2, .blocks = {log, storage}};
+    char said[512];
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_OK);
+    assert_string_equal(s.blocks[0].device, "storage"); /* in the manifest's order */
+    assert_string_equal(s.blocks[1].device, "log");
+    s.block_count = 1;
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    assert_string_equal(said, "its manifest asks for the block device \"log\", and no volume is given for it; "
+                              "write blocks: {log: 64M}");
+    s.block_count = 3;
+    s.blocks[2] = more;
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
+    assert_string_equal(said, "blocks: its manifest has no block device \"more\"; it has: storage, log");
+    s.blocks[2] = (struct block_ref){"service", 1, 512, 0}; /* that is a net device */
+    assert_int_equal(devices_fit(&s, &image, &known, said, sizeof said), ERR_INVALID);
 }
 
 #define T(name) cmocka_unit_test_setup(name, make)
@@ -443,6 +469,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(target_and_devices_are_read),
+        T(block_devices_are_told_their_size),
         T(every_target_and_architecture_that_runs_is_known),
         T(sixty_three_devices_with_the_longest_names_are_read),
         T(devices_get_what_the_app_names),

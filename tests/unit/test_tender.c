@@ -107,6 +107,24 @@ static void nets_are_named_to_solo5_and_in_order_for_qemu(void **state)
                     "-device|virtio-net-pci,netdev=net1,mac=02:00:00:00:00:02,romfile=|-kernel|image");
 }
 
+static void blocks_are_named_to_solo5_and_in_order_for_qemu(void **state)
+{
+    (void)state;
+    static const struct tender_block blocks[] = {{"storage", 512}, {"log", 4096}};
+    struct tender_guest g = guest(TARGET_HVT, NULL, 0);
+    g.block_count = 2;
+    g.blocks = blocks;
+    expect(&g, "/bin/tender|--mem=32|--block:storage=block0|--block-sector-size:storage=512|"
+               "--block:log=block1|--block-sector-size:log=4096|--|image");
+    g.target = TARGET_VIRTIO;
+    expect(&g, QEMU "tcg,thread=single,tb-size=16|-m|32|"
+                    "-drive|file=block0,if=none,id=disk0,format=raw|"
+                    "-device|virtio-blk-pci,drive=disk0,logical_block_size=512,physical_block_size=512|"
+                    "-drive|file=block1,if=none,id=disk1,format=raw|"
+                    "-device|virtio-blk-pci,drive=disk1,logical_block_size=4096,physical_block_size=4096|"
+                    "-kernel|image");
+}
+
 static void the_address_of_a_net_is_its_units(void **state)
 {
     (void)state;
@@ -376,6 +394,7 @@ int main(void)
         cmocka_unit_test(memory_is_what_the_tender_can_give),
         cmocka_unit_test(qemu_gets_one_line),
         cmocka_unit_test(nets_are_named_to_solo5_and_in_order_for_qemu),
+        cmocka_unit_test(blocks_are_named_to_solo5_and_in_order_for_qemu),
         cmocka_unit_test(the_address_of_a_net_is_its_units),
         cmocka_unit_test(arguments_arrive_as_they_were_written),
         cmocka_unit_test(a_command_line_has_its_limit),

@@ -1,0 +1,35 @@
+/* A guest's volumes, as mesh-priv gives them to it: files of the volumes folder, one a device, in the folder of the
+ * slot's volume (volume_name). A guest has its volumes for itself: each file is locked (flock) before the shim is forked, shim
+ * and tender inherit the descriptor and nobody else keeps it, so the lock goes with the last of these two, whatever
+ * became of meshd and mesh-priv. */
+#ifndef UNIMESH_NODE_RUNTIME_BLOCK_H
+#define UNIMESH_NODE_RUNTIME_BLOCK_H
+
+#include "node/runtime/tender.h"
+#include "node/runtime/unit_name.h"
+#include "store/base/err.h"
+#include "store/base/id.h"
+
+enum { VOLUME_NAME_SIZE = UNIT_NAME_SIZE };
+
+/* UID.SLOT.EPOCH: whose it is, and the epoch at which it was made. */
+void volume_name(const struct uid *app, uint16_t slot, uint64_t volume, char out[static VOLUME_NAME_SIZE]);
+
+struct block_files {
+    uint32_t count;
+    int fd[BLOCKS_MAX];
+};
+
+/* Open and lock them. ERR_NOT_FOUND: it is not on this disk; ERR_BUSY: a guest has it; ERR_INVALID: not a file of whole
+ * sectors; ERR_DENIED, ERR_IO. `why` says which, and what. */
+enum err block_files_open(struct block_files *b, const char *volumes_dir, const char *volume,
+                          const struct tender_block *blocks, uint32_t count, char *why, size_t size) MUST_USE;
+/* Give them the names of tender_block_file() in the run's folder. ERR_DISK_FULL, ERR_IO. */
+enum err block_files_link(const char *volumes_dir, const char *volume, const struct tender_block *blocks,
+                          uint32_t count, int folder) MUST_USE;
+void block_files_unlink(int folder);
+/* In the child: they are the descriptors from `first` on, and stay open over exec. False: errno. */
+bool block_files_inherit(struct block_files *b, int first);
+void block_files_close(struct block_files *b);
+
+#endif
