@@ -229,6 +229,8 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         admission_answer(e, from, o, OFFER_STALE, "");
     } else if (u && (u->run == RUN_STOPPING || u->run == RUN_ENDED || u->run == RUN_STARTING)) {
         admission_answer(e, from, o, OFFER_WAIT, "");
+    } else if (volumes_refuse(e, a, o, why, sizeof why)) {
+        admission_answer(e, from, o, OFFER_REFUSED, why);
     } else if (admit(e, a, u, &spec, &target, &need, why, sizeof why)) {
         admission_answer(e, from, o, OFFER_REFUSED, why);
     } else if (u && u->run == RUN_UP && !version_equal(u->body.spec, a->spec_version)) {

@@ -158,6 +158,8 @@ static void registers_read(struct engine *e, struct app *a)
         a->revision = spec.revision;
         a->memory_mib = spec.memory_mib;
         memcpy(a->name, spec.name, sizeof a->name);
+        a->blocks = spec.block_count > 0;
+        a->volume_lost = spec.volume_lost;
         if (changed) { /* who refused the old one may take this one */
             a->refusal_count = a->refusal_next = 0;
             a->fault_until_ms = e->faults_ms = 0;
@@ -209,6 +211,7 @@ static struct slot_claim slot_claim_of(const struct entry *entry, const struct u
         .released = u->released != 0,
         .state = u->state,
         .boot = u->boot,
+        .volume = u->volume,
         .spec = u->spec,
     };
 }
@@ -228,6 +231,7 @@ static void unit_visit(void *ctx, const struct entry *entry)
     if (c.surrogate && !c.released)
         s->surrogates |= owner_bit(c.owner);
     epoch_see(s, c.epoch);
+    slot_volume_see(r->app, slot, c.owner, c.volume);
     struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
     /* Among surrogates one that lives goes before one that doesn't: they have no epoch to order them. */
     if (c.surrogate && (c.released || !peer_live(r->e, c.owner)))
@@ -283,6 +287,7 @@ static void slots_refresh(struct engine *e, struct app *a)
         if (!s->dirty)
             continue;
         s->real = s->surrogate = (struct slot_claim){0};
+        s->volume = (struct slot_volume){0};
         s->surrogates = 0;
     }
     struct refresh r = {.e = e, .app = a};
@@ -307,7 +312,10 @@ static bool slot_take(struct app *a, uint32_t slot, const struct slot_claim *c)
     struct slot_claim *best = &s->real;
     if (c->surrogate || s->surrogate.owner == c->owner || (best->owner == c->owner && c->epoch < best->epoch))
         return false;
+    if (s->volume.owner == c->owner && c->volume != s->volume.epoch)
+        return false;
     epoch_see(s, c->epoch);
+    slot_volume_see(a, slot, c->owner, c->volume);
     const struct claim ours = claim_of(a, slot, c);
     const struct claim theirs = claim_of(a, slot, best);
     if (best->owner == c->owner) {

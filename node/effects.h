@@ -31,7 +31,11 @@ enum effect_kind {
     EFFECT_REPLY,        /* to the client `id`'s command: `reply` */
     EFFECT_LOG,          /* something to tell: `log` */
     EFFECT_REBOOT,       /* our boot number is too low: take one above `min_boot` and begin again */
-    EFFECT_QUIT          /* we have left, or told our peers that we are away: end */
+    EFFECT_QUIT,         /* we have left, or told our peers that we are away: end */
+    EFFECT_VOLUME_MAKE,  /* make the volume `unit` (app, slot, the epoch that it is made at): start.blocks, start.app;
+                            one that is there already is kept. EVENT_VOLUME answers */
+    EFFECT_VOLUME_CHECK  /* it is there, and has what start.blocks say, or gets it: a file that is new, or larger.
+                            EVENT_VOLUME answers */
 };
 
 enum log_level { LOG_DEBUG = 0, LOG_INFO = 1, LOG_WARN = 2, LOG_ERROR = 3 };

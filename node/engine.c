@@ -95,6 +95,7 @@ void engine_free(struct engine *e)
     mem_free(mem, e->candidates);
     mem_free(mem, e->alive);
     mem_free(mem, e->passed);
+    mem_free(mem, e->volumes);
     if (e->swim)
         swim_free(e->swim);
     if (e->replica)
@@ -136,6 +137,9 @@ static void dispatch(struct engine *e, const struct event *ev)
         break;
     case EVENT_UNIT_ENDED:
         units_on_ended(e, ev);
+        break;
+    case EVENT_VOLUME:
+        volumes_on_event(e, ev);
         break;
     case EVENT_IMAGE:
         units_on_image(e, ev);

@@ -66,6 +66,7 @@ void engine_free(struct engine *e);
  * that is refused (damaged, of a newer format) is counted and left to the peers. */
 void engine_load(struct engine *e, const void *bytes, size_t len);
 void engine_image(struct engine *e, const struct hash *image, uint64_t size_bytes);
+void engine_volume(struct engine *e, const struct unit_id *volume); /* one that is on disk: app, slot, its epoch */
 
 void engine_step(struct engine *e, const struct event *ev, struct effects *out);
 /* When to step with EVENT_TICK at the latest (mono). */

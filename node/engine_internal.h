@@ -15,6 +15,7 @@
  *   addresses.c the host: the addresses of our units' guests
  *   claims.c    the host: its own claims as the disk and the peers tell of them
  *   images.c    the host: images wanted, fetched, held
+ *   volumes.c   where a slot's volume is, and who may run the slot
  *   commands.c  what operators ask
  */
 #ifndef UNIMESH_NODE_ENGINE_INTERNAL_H
@@ -104,8 +105,13 @@ struct slot {
         bool released;
         enum unit_state state;
         uint64_t boot;     /* of the owner, when it said so */
+        uint64_t volume;   /* … and a volume of the slot that it has; 0: none */
         struct version spec;
     } real, surrogate;
+    struct slot_volume {     /* the slot's: owner 0: none was made */
+        node_id owner;
+        uint64_t epoch;
+    } volume;
     bool dirty;              /* to be worked out again */
     uint64_t surrogates;     /* whose there are, as bits by a hash: who lives changes who holds it */
     uint64_t epoch_seen;     /* the highest epoch in any record */
@@ -164,6 +170,8 @@ struct app { /* what each look-up and each pass over all apps reads stands toget
     uint32_t revision;
     uint32_t memory_mib;
     enum wanted wanted;
+    bool blocks;          /* its guests have volumes */
+    enum volume_lost volume_lost;
     uint64_t unknown_ms;  /* we have a unit of it, and since then neither spec nor tombstone; 0: no */
     uint32_t refusal_count, refusal_next;
     struct refusal refusals[REFUSALS_MAX];
@@ -197,6 +205,9 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint32_t host_seen;         /* host_changes when it was seen to have its networks here */
     bool readdress;             /* another has an address of its, and keeps it: it takes a new one */
     enum arg_words words;       /* which of MirageOS's arguments it has not refused */
+    uint64_t volume_asked;      /* the volume that we asked to be made or looked at; 0: none */
+    bool volume_made;           /* … to be made */
+    bool volume_here;           /* it is there: the next start may be */
     bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
     struct unit_body body;      /* as last published */
     node_id offer_from;         /* who offered it, and so may have the image */
@@ -423,6 +434,8 @@ struct engine {
     uint64_t faults_ms;      /* the first app's fault_until_ms; UINT64_MAX: none has one; 0: to be looked for */
     uint64_t units_next_ms;
     uint32_t reserved_mib;
+    struct unit_id *volumes; /* on this disk: app, slot, the epoch that each was made at */
+    uint32_t volume_count, volume_size;
     struct image *images;
     struct image *images_missing; /* wanted, and not here */
 
@@ -647,6 +660,33 @@ void units_keep(struct engine *e, const struct app *a);
 bool units_any(const struct engine *e); /* does anything run here? */
 void unit_stop(struct engine *e, struct unit *u);
 void unit_release(struct engine *e, struct unit *u, const char *reason);
+/* The host's fault: somebody else may do better; we don't take it back for a while. */
+void unit_pass_on(struct engine *e, struct unit *u, const char *reason);
+/* It did not start, and is tried again here after a while. */
+void unit_retry(struct engine *e, struct unit *u, const char *reason);
+
+/* ---- volumes.c ----------------------------------------------------------------------------------- */
+
+enum volume_place {
+    VOLUME_ANYWHERE, /* there is none yet; or it is lost, and the app takes an empty one */
+    VOLUME_HOME,     /* on that host alone */
+    VOLUME_NOWHERE   /* its host may live, and can't be had; or this side is a minority */
+};
+/* Who may run a slot of an app that has blocks. *home: where its volume is; 0: nowhere yet. */
+enum volume_place volumes_place(const struct engine *e, const struct app *a, uint32_t slot, node_id *home);
+/* An owner's record tells of a volume of the slot; epoch 0: of none. */
+void slot_volume_see(struct app *a, uint32_t slot, node_id owner, uint64_t epoch);
+/* Why a slot waits, if its volume is why. False: it isn't. */
+bool volumes_reason(const struct engine *e, const struct app *a, uint32_t slot, char *text, size_t size);
+/* The host: is an offer not to be taken, as the volume is elsewhere? */
+bool volumes_refuse(const struct engine *e, const struct app *a, const struct message_offer *o, char *why, size_t size);
+/* … is what runs here to end at once, and not when the winner is ready? (NULL: nobody has the slot) */
+bool volumes_yield(const struct engine *e, const struct app *a, const struct unit *u, const struct slot_claim *winner);
+/* … is the volume here, so that the unit may start? If not, it is being seen to; or the unit was given up. */
+bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const struct spec_body *spec);
+void volumes_on_event(struct engine *e, const struct event *ev);
+/* What our own record of the slot says of a volume here. */
+uint64_t volumes_recall(const struct engine *e, const struct unit_key *key);
 
 /* ---- commands.c --------------------------------------------------------------------------------- */
 

@@ -21,7 +21,9 @@ enum event_kind {
     EVENT_HOST,         /* what this host can run: `host` */
     EVENT_JOIN,         /* a peer may be at `address` (--join, resolved; or discovered) */
     EVENT_COMMAND,      /* the client `id` asks for `command` */
-    EVENT_STOPPING      /* we are asked to end, guests staying: say that we are away, then EFFECT_QUIT */
+    EVENT_STOPPING,     /* we are asked to end, guests staying: say that we are away, then EFFECT_QUIT */
+    EVENT_VOLUME        /* the volume `unit` (app, slot, the epoch that it was made at) is on disk, as it was asked
+                           for; or, with err and text, it could not be made, or isn't there */
 };
 
 /* Whose fault an end is decides what follows. */

@@ -257,6 +257,17 @@ static size_t candidates_fit(struct engine *e, const struct plan *p, size_t n)
     return fit;
 }
 
+/* The slot is its volume's host's alone: whether there is room, it says itself, as what it has of the unit already
+ * counts for that. 0: it can't be asked now. */
+static node_id home_choose(const struct engine *e, const struct app *a, node_id home)
+{
+    struct peer *q = peer_find(e, home);
+    if (home == e->crypto->node)
+        return self_takes_units(e) && !refused_by(e, a, home, e->room_seq) ? home : 0;
+    bool takes = q && peer_is_alive(e, q) && !(q->flags & (NODE_DRAINING | NODE_READ_ONLY | NODE_LEFT));
+    return takes && !refused_by(e, a, home, q->room_seq) ? home : 0;
+}
+
 /* Whom to offer a slot to: those with the fewest units of the app first, so that replicas spread. 0: nobody. */
 static node_id candidate_choose(struct engine *e, struct plan *p, node_id not)
 {
@@ -446,6 +457,10 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
         snprintf(text, size, "%s/%u is being placed already", a->name, slot);
         return ERR_BUSY;
     }
+    if (a->blocks) {
+        snprintf(text, size, "%s/%u has a volume, and stays where that is", a->name, slot);
+        return ERR_CONFLICT;
+    }
     struct plan p = {.app = a};
     bool anywhere = to == 0;
     if (anywhere)
@@ -553,6 +568,21 @@ static bool turn_has_come(struct engine *e, struct slot *s, uint32_t rank)
     return true;
 }
 
+/* 0: nobody; or, with *wait, it isn't clear yet. */
+static node_id taker_choose(struct engine *e, struct plan *p, uint32_t slot, bool *wait)
+{
+    node_id home, to = 0;
+    enum volume_place place = VOLUME_ANYWHERE;
+    *wait = false;
+    if (p->app->blocks)
+        place = volumes_place(e, p->app, slot, &home);
+    else
+        to = runner_choose(e, p->app, slot, wait);
+    if (place == VOLUME_HOME)
+        return home_choose(e, p->app, home);
+    return to || *wait || place == VOLUME_NOWHERE ? to : candidate_choose(e, p, 0);
+}
+
 static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
 {
     struct app *a = p->app;
@@ -599,11 +629,9 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
         return;
     uint64_t generation = e->room_generation;
     bool wait;
-    node_id to = runner_choose(e, a, slot, &wait);
+    node_id to = taker_choose(e, p, slot, &wait);
     if (wait)
         return; /* until that changes */
-    if (!to)
-        to = candidate_choose(e, p, 0);
     s->nobody = to ? 0 : generation;
     if (to)
         offer_begin(e, a, slot, to, OFFER_FILL);
@@ -730,8 +758,9 @@ static void reason_of(struct engine *e, const struct plan *p, node_id node, stru
 
 void planner_reason(struct engine *e, struct app *a, uint32_t slot, char *text, size_t size)
 {
-    (void)slot;
     struct plan p = {.app = a};
+    if (volumes_reason(e, a, slot, text, size))
+        return;
     struct reasons r = {0};
     if (!plan_load(e, &p)) {
         snprintf(text, size, "its spec has not arrived");

@@ -19,6 +19,15 @@ static void unit_back_off(struct engine *e, struct unit *u, const char *reason)
     unit_enter(e, u, UNIT_BACKOFF, reason);
 }
 
+void unit_retry(struct engine *e, struct unit *u, const char *reason)
+{
+    uint64_t seq;
+    u->failures++;
+    unit_back_off(e, u, reason);
+    enum err err = unit_publish(e, u, &seq);
+    (void)err; /* for people and peers: nothing here waits for it */
+}
+
 static bool code_listed(const struct spec_body *spec, int32_t status)
 {
     for (uint32_t i = 0; i < spec->exit_code_count; i++)
@@ -72,7 +81,7 @@ void unit_ended_by_itself(struct engine *e, struct unit *u, const struct unit_en
         unit_enter(e, u, UNIT_FAILED, end->text);
         break;
     case END_HOST:
-        if (u->body.pid == 0 || u->failures >= MOVE_ON_FAILURES) {
+        if (!u->body.volume && (u->body.pid == 0 || u->failures >= MOVE_ON_FAILURES)) {
             unit_fault(e, u);
             u->body.released = 1;
             unit_enter(e, u, UNIT_STOPPED, end->text);

@@ -206,6 +206,8 @@ static void hand_over(struct engine *e)
             continue;
         if (planner_move(e, a, u->key.slot, 0, 0, text, sizeof text))
             unit_release(e, u, "its host leaves, and no other can take it");
+        if (a->blocks)
+            unit_stop(e, u); /* nobody takes it over */
     }
 }
 
@@ -254,6 +256,8 @@ static void stop_reply(struct engine *e)
         text = "left the mesh, but no other node could take its records: what it alone knew is only on its disk";
     } else if (leaves && e->left_images) {
         text = "left the mesh, but no other node could take a copy of all its images: some are only on its disk";
+    } else if (leaves && e->volume_count > 0) {
+        text = "left the mesh, and volumes stay on its disk: what they belong to waits for this node";
     } else {
         text = e->stop_how == STOP_LEAVE ? "left the mesh" : "stopped";
         err = ERR_OK;

@@ -32,6 +32,7 @@ struct unit *unit_add(struct engine *e, const struct uid *app, uint16_t slot)
     u->key = (struct unit_key){.app = *app, .slot = slot};
     u->body.exit_status = -1;
     u->found = e->scanned;
+    u->body.volume = volumes_recall(e, &u->key);
     HASH_ADD(hh, e->units, key, sizeof u->key, u);
     if (!u->hh.tbl) {
         mem_free(mem, u);
@@ -145,8 +146,7 @@ void unit_fault(struct engine *e, const struct unit *u)
     }
 }
 
-/* The host's fault: somebody else may do better; we don't take it back for a while. */
-static void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
+void unit_pass_on(struct engine *e, struct unit *u, const char *reason)
 {
     unit_fault(e, u);
     unit_release(e, u, reason);
@@ -247,6 +247,8 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
     }
     const char *name = (const char *)effects_copy(e->fx, a->name, sizeof a->name).p;
     const struct guest_net *nets = addresses_for_start(e, u, spec);
+    struct block_ref *blocks = effects_bytes(e->fx, spec->block_count * sizeof *blocks);
+    memcpy(blocks, spec->blocks, spec->block_count * sizeof *blocks);
     struct effect *f = effects_add(e->fx, EFFECT_UNIT_START);
     f->unit = run_id(u);
     f->start = (struct effect_start){
@@ -257,13 +259,16 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
         .args = args.packed,
         .net_count = spec->net_count,
         .nets = nets,
+        .volume = u->body.volume,
+        .block_count = spec->block_count,
+        .blocks = blocks,
         .boottime_ms = guest_deadline(e),
         .app = name,
     };
     u->deadline_set = f->start.boottime_ms != 0;
     u->deadline_next_ms = e->now + e->cfg.guest_deadline_ms / 3;
     u->run = RUN_STARTING;
-    u->inherited = false;
+    u->inherited = u->volume_here = false;
     u->run_started_ms = e->now;
     unit_enter(e, u, UNIT_STARTING, "");
     unit_log(e, u, LOG_INFO, "unit.starting");
@@ -372,6 +377,8 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
     }
     if (changed && unit_publish(e, u, &u->claim_seq))
         u->claim_seq = UINT64_MAX; /* published again by units_tick */
+    if (!volumes_ready(e, u, a, &spec))
+        return;
     u->waits = u->claim_seq > e->durable_seq;
     if (u->waits && !bug(e, BUG_START_BEFORE_DISK))
         return;
@@ -499,7 +506,7 @@ static void unit_reconcile(struct engine *e, struct unit *u)
             run_up(e, u, a);
         else if (wish == WISH_GONE || wish == WISH_RELEASE || wish == WISH_PAUSE)
             unit_stop(e, u);
-        else if (wish == WISH_YIELD && e->ready && winner_ready(e, c)) {
+        else if (wish == WISH_YIELD && e->ready && (winner_ready(e, c) || volumes_yield(e, a, u, c))) {
             e->count.overtaken++;
             unit_stop(e, u);
         }

@@ -177,8 +177,6 @@ static void look_at_bytes(struct deploy *d, struct image_ref *ref, const void *b
               name, image.arch, us.machine, us.machine);
     else if ((err = devices_fit(&d->spec, &image, &d->networks, text, sizeof text)))
         wrong(d, err, "image %.16s: %s", name, text);
-    else if (d->spec.block_count > 0)
-        wrong(d, ERR_UNSUPPORTED, "image %.16s: this node gives its guests no block devices yet", name);
     else {
         ref->size_bytes = len;
         d->spec.mirage |= d->spec.net_count ? image.mirage : 0;

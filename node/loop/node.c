@@ -327,6 +327,10 @@ static void effect_do(struct node *n, const struct effect *f)
             runtime_forget(n->runtime, &f->unit);
         }
         break;
+    case EFFECT_VOLUME_MAKE:
+    case EFFECT_VOLUME_CHECK:
+        volumes_see(n, f);
+        break;
     case EFFECT_IMAGE_FETCH:
         fetch_start(n, f);
         break;

@@ -139,6 +139,11 @@ void fetch_close_all(struct node *n);
 
 void scrub_begin(struct node *n);
 
+/* ---- volumes.c ---------------------------------------------------------------------------------- */
+
+enum err volumes_begin(struct node *n, char *why, size_t size) MUST_USE;
+void volumes_see(struct node *n, const struct effect *f); /* VOLUME_MAKE or VOLUME_CHECK */
+
 /* ---- resolver.c: --join ---------------------------------------------------------------------- */
 
 enum err resolver_new(struct resolver **out, struct node *n) MUST_USE;

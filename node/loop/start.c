@@ -313,6 +313,8 @@ enum err node_begin(struct node *n, char *why, size_t size)
     if (!err)
         err = images_begin(n, why, size);
     if (!err)
+        err = volumes_begin(n, why, size);
+    if (!err)
         err = control_begin(n, why, size);
     if (err)
         return err;

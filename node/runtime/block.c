@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,23 @@ void volume_name(const struct uid *app, uint16_t slot, uint64_t volume, char out
 {
     const struct unit_id id = {.app = *app, .slot = slot, .epoch = volume};
     unit_name(&id, out);
+}
+
+static struct flock first_byte(void)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+}
+
+enum err block_lock(int fd)
+{
+    struct flock l = first_byte();
+    return fcntl(fd, F_OFD_SETLK, &l) == 0 ? ERR_OK : disk_err(errno);
+}
+
+bool block_locked(int fd)
+{
+    struct flock l = first_byte();
+    return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 }
 
 /* Names are ours (volume_name) or a manifest's (letters and digits): no path leads out of the folder. */
@@ -39,8 +55,8 @@ static int file_open(const char *volumes_dir, const char *volume, const char *de
 static enum err file_check(int fd, const struct tender_block *block, char *why, size_t size)
 {
     struct stat st;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        enum err err = errno == EWOULDBLOCK ? ERR_BUSY : disk_err(errno);
+    enum err err = block_lock(fd);
+    if (err) {
         (void)snprintf(why, size, "its volume %.67s can't be had: %s", block->device,
                        err == ERR_BUSY ? "another guest has it still" : strerror(errno));
         return err;

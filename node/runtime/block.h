@@ -1,7 +1,8 @@
 /* A guest's volumes, as mesh-priv gives them to it: files of the volumes folder, one a device, in the folder of the
- * slot's volume (volume_name). A guest has its volumes for itself: each file is locked (flock) before the shim is forked, shim
+ * slot's volume (volume_name). A guest has its volumes for itself: each file is locked before the shim is forked, shim
  * and tender inherit the descriptor and nobody else keeps it, so the lock goes with the last of these two, whatever
- * became of meshd and mesh-priv. */
+ * became of meshd and mesh-priv. It is a lock of an open file's (fcntl, OFD) on the first byte: QEMU's own are on
+ * others, and whether it is held can be asked without taking it. */
 #ifndef UNIMESH_NODE_RUNTIME_BLOCK_H
 #define UNIMESH_NODE_RUNTIME_BLOCK_H
 
@@ -14,6 +15,9 @@ enum { VOLUME_NAME_SIZE = UNIT_NAME_SIZE };
 
 /* UID.SLOT.EPOCH: whose it is, and the epoch at which it was made. */
 void volume_name(const struct uid *app, uint16_t slot, uint64_t volume, char out[static VOLUME_NAME_SIZE]);
+
+enum err block_lock(int fd) MUST_USE; /* for as long as the file is open, here or in who inherits it. ERR_BUSY */
+bool block_locked(int fd);            /* by another */
 
 struct block_files {
     uint32_t count;

@@ -593,19 +593,21 @@ static bool says(const struct settle *s)
     return s->text[0] != '\0';
 }
 
+static bool fits_on(const struct host *h, const struct spec_body *spec)
+{
+    struct node_body n;
+    enum target target;
+    char why[REASON_SIZE];
+    return h->engine && !h->gone && !engine_node(h->engine, h->use->node, &n) &&
+           !placement_fits(spec, &n, &target, why, sizeof why) &&
+           n.capacity_mib - n.used_mib >= placement_reserve_mib(spec, target);
+}
+
 static bool fits_somewhere(const struct world *w, const struct spec_body *spec)
 {
-    for (uint32_t i = 0; i < w->host_count && !(spec->net_count && w->scarce); i++) {
-        const struct host *h = &w->hosts[i];
-        struct node_body n;
-        enum target target;
-        char why[REASON_SIZE];
-        if (!h->engine || h->gone || engine_node(h->engine, h->use->node, &n) ||
-            placement_fits(spec, &n, &target, why, sizeof why))
-            continue;
-        if (n.capacity_mib - n.used_mib >= placement_reserve_mib(spec, target))
+    for (uint32_t i = 0; i < w->host_count && !(spec->net_count && w->scarce); i++)
+        if (fits_on(&w->hosts[i], spec))
             return true;
-    }
     return false;
 }
 
@@ -631,6 +633,14 @@ static bool lost_image(const struct check *c, const struct uid *app, const struc
 }
 
 enum { EPOCHS_MOST = 100 /* that a slot of these worlds goes through: a third of it was seen */ };
+/* One that has a volume runs where that is, and if that is gone it waits, or takes an empty one. */
+static bool may_run(const struct settle *s, const struct unit_view *v, const struct spec_body *spec)
+{
+    const struct host *home = spec->block_count > 0 ? volume_home(s->c->w, s->view, &v->app, v->slot) : NULL;
+    if (home && (!home->gone || spec->volume_lost == VOLUME_LOST_WAIT))
+        return fits_on(home, spec) && !(spec->net_count && s->c->w->scarce);
+    return fits_somewhere(s->c->w, spec);
+}
 
 static void unit_visit(void *ctx, const struct unit_view *v)
 {
@@ -655,7 +665,7 @@ static void unit_visit(void *ctx, const struct unit_view *v)
             snprintf(s->text, sizeof s->text, "%s/%u: %u instances of one that runs", name, v->slot,
                      instances);
     } else if (state == UNIT_PENDING) {
-        if (spec_of(s->view, &v->app, &spec) && fits_somewhere(w, &spec) && !lost_image(s->c, &v->app, &spec))
+        if (spec_of(s->view, &v->app, &spec) && may_run(s, v, &spec) && !lost_image(s->c, &v->app, &spec))
             snprintf(s->text, sizeof s->text, "%s/%u is pending, and there is room: %s", name, v->slot,
                      v->body.reason);
     } else if (state == UNIT_FETCHING && spec_of(s->view, &v->app, &spec) && lost_image(s->c, &v->app, &spec)) {

@@ -49,6 +49,9 @@ void check_watch_end(struct check *c);
 /* Guests on this host that need a network, of apps that fit on some host. */
 uint32_t check_nets_on(const struct check *c, const struct host *h);
 
+/* The host of a slot's volume, as the records of `view` tell it; NULL: there is none yet. */
+const struct host *volume_home(struct world *w, const struct host *view, const struct uid *app, uint16_t slot);
+
 /* Guests that run for a slot. */
 uint32_t check_instances(const struct world *w, const struct uid *app, uint16_t slot);
 

@@ -23,9 +23,12 @@ void guest_start(struct world *w, struct host *h, const struct effect *f)
         world_fail(w, "host %u: a guest is started without its image", h->index);
         return;
     }
+    if (f->start.block_count > 0)
+        volume_start(w, h, f);
     struct guest *g = calloc(1, sizeof *g);
     CHECK(g);
     g->run = f->unit;
+    g->volume = f->start.volume;
     g->target = f->start.target;
     g->pid = ++w->pids;
     g->deadline_ms = f->start.boottime_ms;

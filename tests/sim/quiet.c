@@ -314,7 +314,7 @@ static struct app *small_app(struct scenario *s)
     if (!a)
         return NULL;
     a->spec.memory_mib = SMALL_MIB;
-    a->spec.net_count = a->spec.require.count = 0;
+    a->spec.net_count = a->spec.require.count = a->spec.block_count = 0;
     a->spec.restart = RESTART_ALWAYS;
     return a;
 }

@@ -152,6 +152,11 @@ struct app *scenario_app_make(struct scenario *s)
         spec->net_count = 1;
         spec->nets[0] = (struct net_ref){"service", SIM_NETWORK};
     }
+    if (scenario_has_networks(s) && rng_below(&s->volume_rng, 4) == 0) {
+        spec->block_count = 1;
+        spec->blocks[0] = (struct block_ref){"storage", 64, 512, 0};
+        spec->volume_lost = rng_below(&s->volume_rng, 3) ? VOLUME_LOST_WAIT : VOLUME_LOST_EMPTY;
+    }
     if (rng_below(s->rng, 5) == 0) {
         spec->require.count = 1;
         snprintf(spec->require.v[0].key, sizeof spec->require.v[0].key, "zone");
@@ -507,6 +512,7 @@ struct world *scenario_run(const struct scenario_config *cfg)
     s->cfg = cfg;
     s->rng = &w->rng;
     rng_fork(&s->net_rng, &w->rng, "networks");
+    rng_fork(&s->volume_rng, &w->rng, "volumes");
     make_network(s);
     s->check = check_new(w);
     w->scenario = s;

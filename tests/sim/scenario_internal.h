@@ -43,6 +43,7 @@ struct scenario {
     uint32_t left, lost;
     struct rng net_rng;          /* of its own, so that large worlds, which have no networks, go on as they were */
     struct networks networks;
+    struct rng volume_rng;       /* likewise */
     struct {
         uint64_t client; /* of the last command that was answered */
         enum err err;

@@ -158,6 +158,7 @@ struct world *world_new(uint64_t seed, uint32_t hosts_max)
     rng_fork(&w->rng, &root, "world");
     rng_fork(&w->net_rng, &root, "network");
     rng_fork(&w->guest_rng, &root, "guests");
+    rng_fork(&w->volume_rng, &root, "volumes");
     w->hosts = calloc(hosts_max, sizeof *w->hosts);
     struct effect *v = calloc(EFFECT_SLOTS, sizeof *v);
     uint8_t *buffer = malloc(EFFECTS_BUFFER);
@@ -354,6 +355,8 @@ void host_start(struct world *w, struct host *h)
         engine_load(h->engine, v->bytes, v->len);
     for (struct held *im = h->images; im; im = im->hh.next)
         engine_image(h->engine, &im->image, im->size_bytes);
+    for (const struct volume *v = h->volumes; v; v = v->next)
+        engine_volume(h->engine, &v->id);
     found(w, h);
     world_later(w, 10 + rng_below(&w->guest_rng, 200), NODE_HOST, h, NULL, 0);
     for (uint32_t i = 0; i < 2 && i < w->host_count; i++) {
@@ -635,6 +638,10 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
     case EFFECT_UNIT_FORGET:
         guest_forget(w, h, &f->unit);
         break;
+    case EFFECT_VOLUME_MAKE:
+    case EFFECT_VOLUME_CHECK:
+        volume_ask(w, h, f);
+        break;
     case EFFECT_IMAGE_FETCH:
         image_fetch(w, h, f);
         break;
@@ -763,7 +770,7 @@ static void event_do(struct world *w, struct event_node *n)
     struct event ev = {0};
     bool of_daemon = n->kind == NODE_TIMER || n->kind == NODE_DATAGRAM || n->kind == NODE_CALL ||
                      n->kind == NODE_COMMIT || n->kind == NODE_IMAGE || n->kind == NODE_HOST ||
-                     n->kind == NODE_RESTART;
+                     n->kind == NODE_RESTART || n->kind == NODE_VOLUME;
     if (of_daemon && n->life != UINT32_MAX && n->life != h->life)
         return;
     switch (n->kind) {
@@ -831,6 +838,9 @@ static void event_do(struct world *w, struct event_node *n)
     case NODE_HOST:
         tell_host(w, h);
         break;
+    case NODE_VOLUME:
+        volume_done(w, h, n);
+        break;
     case NODE_RESTART:
         daemon_free(w, h);
         writes_drop(w, h);
@@ -862,6 +872,7 @@ void world_free(struct world *w)
         daemon_free(w, h);
         writes_drop(w, h);
         guests_free(h);
+        volumes_free(h);
         node_crypto_free(h->real);
         struct value *v, *v_next;
         HASH_ITER (hh, h->disk, v, v_next)
@@ -884,6 +895,7 @@ void world_free(struct world *w)
         w->calls = c->next;
         free(c);
     }
+    volumes_forget(w);
     free(w->heap);
     free(w->hosts);
     free(w->fx.v);

@@ -54,12 +54,22 @@ struct guest {
     uint32_t pid;
     uint32_t memory_mib; /* with what its tender takes */
     enum target target;
+    uint64_t volume; /* 0: it has none */
     uint64_t deadline_ms;
     struct unit_end end;
     char end_text[64];
     struct ip ip; /* on SIM_NETWORK; zeros: it isn't there */
     struct guest *next;
 };
+
+struct volume {
+    struct unit_id id;  /* app, slot, the epoch it was made at */
+    uint32_t maker;     /* the host that made it: two sides of a split may make one at the same epoch */
+    uint64_t content;   /* what was written last: grows with every write anywhere */
+    struct volume *next;
+};
+
+struct written;
 
 struct host {
     uint32_t index;
@@ -89,6 +99,7 @@ struct host {
     bool wired, wired_told;   /* to SIM_NETWORK; and its daemon knows */
     struct held *images;
     struct guest *guests;
+    struct volume *volumes;
     uint64_t steps_now, steps_at_ms; /* to notice an engine that spins */
 };
 
@@ -105,7 +116,7 @@ struct totals {
     uint64_t commands, acknowledged, refused_commands, starts, stops, exits, fetches, fetch_failures;
     uint64_t takeovers, offers_refused, surrogates, overtaken, restarts, refutations, deaths, handovers;
     uint64_t merged, syncs;
-    uint64_t networks_gone, readdressed;
+    uint64_t networks_gone, readdressed, volumes;
 };
 
 struct event_node;
@@ -113,7 +124,9 @@ struct heap_cell;
 
 struct world {
     uint64_t seed, now, order;
-    struct rng rng, net_rng, guest_rng;
+    struct rng rng, net_rng, guest_rng, volume_rng;
+    struct written *written; /* to the volumes, by slot */
+    uint64_t writes;
     struct host *hosts;
     uint32_t host_count, hosts_max;
     struct heap_cell *heap;

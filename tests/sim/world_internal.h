@@ -17,6 +17,7 @@ enum event_node_kind {
     NODE_GUEST_DEADLINE,
     NODE_IMAGE,
     NODE_HOST,
+    NODE_VOLUME,
     NODE_RESTART
 };
 
@@ -42,6 +43,11 @@ void guest_stop(struct world *w, struct host *h, const struct unit_id *run);
 void guest_killed(struct world *w, struct host *h, const struct unit_id *run);
 void guest_forget(struct world *w, struct host *h, const struct unit_id *run);
 void guest_deadline(struct world *w, struct host *h, const struct effect *f);
+void volume_ask(struct world *w, struct host *h, const struct effect *f); /* VOLUME_MAKE, VOLUME_CHECK */
+void volume_done(struct world *w, struct host *h, const struct event_node *n);
+void volume_start(struct world *w, struct host *h, const struct effect *f); /* a guest that has one starts */
+void volumes_free(struct host *h);
+void volumes_forget(struct world *w);
 void image_fetch(struct world *w, struct host *h, const struct effect *f);
 void image_drop(struct host *h, const struct hash *image);
 bool world_chance(struct rng *r, uint32_t permille);

@@ -156,6 +156,9 @@ static void execute(struct node *n, const struct effect *f)
         consoles_keep(&n->consoles, &n->runtime, &f->unit);
         unit_forget(n, &f->unit);
         break;
+    case EFFECT_VOLUME_MAKE: /* this host has no disk for guests */
+    case EFFECT_VOLUME_CHECK:
+        break;
     case EFFECT_IMAGE_FETCH:
         l = later(n, LATER_FETCH, NULL, 0);
         l->image = f->image;

@@ -1,0 +1,297 @@
+#define _GNU_SOURCE
+#include "node/runtime/volume.h"
+
+#include "node/runtime/block.h"
+#include "node/runtime/unit_name.h"
+#include "store/disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char about[] = ".app";
+
+enum { ASIDE_SIZE = 1 + VOLUME_NAME_SIZE, BLOCK_UNIT = 512 /* of st_blocks */ };
+
+__attribute__((format(printf, 4, 5))) static enum err say(char *why, size_t size, enum err err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(why, size, format, args);
+    va_end(args);
+    return err;
+}
+
+static void folder_drop(int top, const char *name)
+{
+    int fd = openat(top, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    (void)unlinkat(top, name, AT_REMOVEDIR);
+}
+
+enum err volumes_open(const char *dir)
+{
+    int top;
+    enum err err = disk_open_dir(dir, &top);
+    DIR *d = err ? NULL : fdopendir(top);
+    if (err || !d)
+        return err ? err : ERR_NOMEM;
+    (void)fchmod(top, 0700);
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        if (e->d_name[0] == '.' && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            folder_drop(top, e->d_name);
+    closedir(d);
+    return ERR_OK;
+}
+
+/* ---- Making ------------------------------------------------------------------------------------- */
+
+static enum err file_grow(int fd, const struct block_ref *b)
+{
+    struct stat st;
+    uint64_t bytes = (uint64_t)b->size_mib << 20;
+    if (fstat(fd, &st) < 0)
+        return disk_err(errno);
+    if ((uint64_t)st.st_size >= bytes)
+        return ERR_OK;
+    enum err err = b->sparse ? ERR_OK : disk_preallocate(fd, bytes);
+    if (!err && b->sparse && ftruncate(fd, (off_t)bytes) < 0)
+        err = disk_err(errno);
+    if (!err && fsync(fd) < 0)
+        err = disk_err(errno);
+    if (err)
+        (void)!ftruncate(fd, st.st_size); /* what was there stays, and nothing else */
+    return err;
+}
+
+/* A file that is new appears whole, as a volume does. */
+static enum err file_make(int folder, const struct block_ref *b)
+{
+    char aside[1 + DEVICE_SIZE];
+    (void)snprintf(aside, sizeof aside, ".%s", b->device);
+    int fd = openat(folder, aside, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return disk_err(errno);
+    enum err err = file_grow(fd, b);
+    close(fd);
+    if (!err && renameat(folder, aside, folder, b->device) < 0)
+        err = disk_err(errno);
+    if (err)
+        (void)unlinkat(folder, aside, 0);
+    return err;
+}
+
+static enum err file_have(int folder, const struct block_ref *b)
+{
+    int fd = openat(folder, b->device, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return file_make(folder, b);
+    if (fd < 0)
+        return disk_err(errno);
+    enum err err = file_grow(fd, b);
+    close(fd);
+    return err;
+}
+
+static enum err files_have(int folder, const struct block_ref *blocks, uint32_t count, char *why, size_t size)
+{
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < count && !err; i++) {
+        err = file_have(folder, &blocks[i]);
+        if (err == ERR_DISK_FULL)
+            (void)say(why, size, err, "no room on its host's disk for the volume %.40s of %uM", blocks[i].device,
+                      blocks[i].size_mib);
+        else if (err)
+            (void)say(why, size, err, "the volume %.40s can't be made on its host's disk: %s", blocks[i].device,
+                      err_text(err));
+    }
+    return err ? err : disk_sync_dir(folder);
+}
+
+static enum err about_write(int folder, const char *app)
+{
+    int fd = openat(folder, about, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    enum err err = fd < 0 ? disk_err(errno) : disk_write_at(fd, app, strlen(app), 0);
+    if (!err && fsync(fd) < 0)
+        err = disk_err(errno);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+static enum err aside_make(int top, const char *aside, const char *app, const struct block_ref *blocks, uint32_t count,
+                           char *why, size_t size)
+{
+    folder_drop(top, aside);
+    int folder = mkdirat(top, aside, 0700) < 0 ? -1 : openat(top, aside, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (folder < 0)
+        return say(why, size, disk_err(errno), "its volume can't be made on its host's disk: %s", strerror(errno));
+    enum err err = about_write(folder, app);
+    if (err)
+        (void)say(why, size, err, "its volume can't be made on its host's disk: %s", err_text(err));
+    else
+        err = files_have(folder, blocks, count, why, size);
+    close(folder);
+    return err;
+}
+
+static int top_open(const char *dir)
+{
+    return open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+}
+
+enum err volume_make(const char *dir, const struct unit_id *id, const char *app, const struct block_ref *blocks,
+                     uint32_t count, char *why, size_t size)
+{
+    char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
+    enum err err = volume_check(dir, id, blocks, count, why, size);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    volume_name(&id->app, id->slot, id->epoch, name);
+    (void)snprintf(aside, sizeof aside, ".%s", name);
+    int top = top_open(dir);
+    if (top < 0)
+        return say(why, size, disk_err(errno), "the volumes' folder can't be used: %s", strerror(errno));
+    err = aside_make(top, aside, app, blocks, count, why, size);
+    if (!err && renameat(top, aside, top, name) < 0)
+        err = say(why, size, disk_err(errno), "its volume can't be made on its host's disk: %s", strerror(errno));
+    if (!err)
+        err = disk_sync_dir(top);
+    if (err)
+        folder_drop(top, aside);
+    close(top);
+    return err;
+}
+
+static int folder_open(const char *dir, const struct unit_id *id)
+{
+    char name[VOLUME_NAME_SIZE];
+    volume_name(&id->app, id->slot, id->epoch, name);
+    int top = top_open(dir);
+    int folder = top < 0 ? -1 : openat(top, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int error = errno;
+    if (top >= 0)
+        close(top);
+    errno = error;
+    return folder;
+}
+
+enum err volume_check(const char *dir, const struct unit_id *id, const struct block_ref *blocks, uint32_t count,
+                      char *why, size_t size)
+{
+    int folder = folder_open(dir, id);
+    if (folder < 0)
+        return say(why, size, disk_err(errno), "its volume is not on its host's disk: %s", strerror(errno));
+    enum err err = files_have(folder, blocks, count, why, size);
+    close(folder);
+    return err;
+}
+
+/* ---- Looking, and removing ---------------------------------------------------------------------- */
+
+static bool file_held(int folder, const char *device)
+{
+    int fd = openat(folder, device, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held = fd >= 0 && block_locked(fd);
+    if (fd >= 0)
+        close(fd);
+    return held;
+}
+
+static int device_compare(const void *a, const void *b)
+{
+    return strcmp(((const struct volume_device *)a)->device, ((const struct volume_device *)b)->device);
+}
+
+static void devices_read(int folder, struct volume_info *v)
+{
+    DIR *d = fdopendir(folder);
+    if (!d) {
+        close(folder);
+        return;
+    }
+    for (const struct dirent *e; (e = readdir(d)) != NULL && v->device_count < BLOCKS_MAX;) {
+        struct volume_device *at = &v->devices[v->device_count];
+        struct stat st;
+        if (e->d_name[0] == '.' || strlen(e->d_name) >= sizeof at->device ||
+            fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        (void)snprintf(at->device, sizeof at->device, "%s", e->d_name);
+        at->size_bytes = (uint64_t)st.st_size;
+        at->disk_bytes = (uint64_t)st.st_blocks * BLOCK_UNIT;
+        v->held = v->held || file_held(folder, e->d_name);
+        v->device_count++;
+    }
+    closedir(d);
+    qsort(v->devices, v->device_count, sizeof v->devices[0], device_compare);
+}
+
+static void app_read(int folder, char out[static NAME_SIZE])
+{
+    char name[NAME_SIZE] = "";
+    size_t got = 0;
+    int fd = openat(folder, about, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    out[0] = '\0';
+    if (fd >= 0 && disk_read_at(fd, name, sizeof name - 1, 0, &got) == ERR_OK && name_valid(name))
+        memcpy(out, name, sizeof name);
+    if (fd >= 0)
+        close(fd);
+}
+
+void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
+{
+    DIR *d = opendir(dir);
+    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        struct volume_info v = {.device_count = 0};
+        int folder = unit_name_parse(e->d_name, &v.id)
+                         ? -1
+                         : openat(dirfd(d), e->d_name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (folder < 0)
+            continue;
+        app_read(folder, v.app);
+        devices_read(folder, &v); /* closes it */
+        visit(ctx, &v);
+    }
+    if (d)
+        closedir(d);
+}
+
+enum err volume_remove(const char *dir, const struct unit_id *id)
+{
+    char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
+    struct volume_info v = {.device_count = 0};
+    int folder = folder_open(dir, id), top = top_open(dir);
+    enum err err = folder < 0 || top < 0 ? disk_err(errno) : ERR_OK;
+    if (!err)
+        devices_read(folder, &v);
+    else if (folder >= 0)
+        close(folder);
+    if (v.held)
+        err = ERR_BUSY;
+    volume_name(&id->app, id->slot, id->epoch, name);
+    (void)snprintf(aside, sizeof aside, ".%s", name);
+    if (!err && renameat(top, name, top, aside) < 0)
+        err = disk_err(errno);
+    if (!err)
+        folder_drop(top, aside);
+    if (!err)
+        err = disk_sync_dir(top);
+    if (top >= 0)
+        close(top);
+    return err;
+}
