@@ -66,7 +66,7 @@ static bool known(struct engine *e, node_id from, const struct message_offer *o,
     return false;
 }
 
-static enum err admit(struct engine *e, const struct app *a, const struct unit *u,
+static enum err admit(struct engine *e, const struct app *a, uint16_t slot, const struct unit *u,
                       const struct spec_body *spec, enum target *target, uint32_t *need, char *why,
                       size_t size)
 {
@@ -81,6 +81,7 @@ static enum err admit(struct engine *e, const struct app *a, const struct unit *
     if (a->fault_until_ms > e->now) {
         const char *missing = images_failed(e, spec);
         snprintf(why, size, "%s", missing ? missing : "its host failed to run it a moment ago");
+        volumes_fault(e, a, slot, why, size);
         return ERR_NO_ROOM;
     }
     enum err err = placement_fits(spec, &e->self, target, why, size);
@@ -231,7 +232,7 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         admission_answer(e, from, o, OFFER_WAIT, "");
     } else if (volumes_refuse(e, a, o, why, sizeof why)) {
         admission_answer(e, from, o, OFFER_REFUSED, why);
-    } else if (admit(e, a, u, &spec, &target, &need, why, sizeof why)) {
+    } else if (admit(e, a, o->id.slot, u, &spec, &target, &need, why, sizeof why)) {
         admission_answer(e, from, o, OFFER_REFUSED, why);
     } else if (u && u->run == RUN_UP && !version_equal(u->body.spec, a->spec_version)) {
         make_way(e, from, o, u, &spec, target);

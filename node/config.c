@@ -137,6 +137,16 @@ static enum err set_memory(const struct said *s)
     return ERR_OK;
 }
 
+static enum err set_volumes(const struct said *s)
+{
+    enum err err = size_parse_mib(s->value, &s->c->volumes_mib);
+    if (err == ERR_TOO_LARGE)
+        return refuse(s, err, "%.32s is more than any host has", s->value);
+    if (err || s->c->volumes_mib == 0)
+        return refuse(s, ERR_INVALID, "\"%.32s\" is no size in whole MiB; write 10G", s->value);
+    return ERR_OK;
+}
+
 static enum err path_set(const struct said *s, char out[static CONFIG_PATH_SIZE])
 {
     if (s->value[0] == '\0')
@@ -273,6 +283,7 @@ static const struct {
     {"join", set_join},
     {"discover", set_discover},
     {"memory", set_memory},
+    {"volumes", set_volumes},
     {"key-file", set_key_file},
     {"state", set_state},
     {"run", set_run},
@@ -310,7 +321,7 @@ struct raw_tenders {
     char *target[TARGET_COUNT];
 };
 
-enum { TEXTS = 13 }; /* keys of one value; and the place of a join that is one */
+enum { TEXTS = 14 }; /* keys of one value; and the place of a join that is one */
 
 struct raw {
     char *text[TEXTS + 1]; /* by the fields' order */
@@ -352,6 +363,7 @@ static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     TEXT_FIELD("mesh", 10),
     TEXT_FIELD("log-format", 11),
     TEXT_FIELD("log-level", 12),
+    TEXT_FIELD("volumes", 13),
     CYAML_FIELD_SEQUENCE("join", OPTIONAL, struct raw, join, &text_schema, 0, CONFIG_JOIN_MAX),
     CYAML_FIELD_MAPPING_PTR("tenders", OPTIONAL, struct raw, tenders, tender_fields),
     CYAML_FIELD_IGNORE("labels", CYAML_FLAG_OPTIONAL), /* its keys are the user's */

@@ -7,6 +7,7 @@
  *     join: [front.example:7946]      # DNS names, too: all their addresses, asked again later
  *     discover: true                  # find peers on the local link
  *     memory: 4G                      # what guests may take together
+ *     volumes: 10G                    # what their volumes may be together; else what the disk has
  *     labels: {zone: attic}
  *     key-file: /etc/unimesh/mesh.key
  *     state: /var/lib/unimesh
@@ -49,6 +50,7 @@ struct config { /* zeros: nothing was said */
     struct peer_name join[CONFIG_JOIN_MAX];
     bool discover;
     uint32_t memory_mib;
+    uint32_t volumes_mib; /* all volumes together; 0: what the disk has */
     struct labels labels;
     char key_file[CONFIG_PATH_SIZE];
     char state[CONFIG_PATH_SIZE];

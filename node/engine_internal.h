@@ -685,6 +685,8 @@ bool volumes_yield(const struct engine *e, const struct app *a, const struct uni
 /* … is the volume here, so that the unit may start? If not, it is being seen to; or the unit was given up. */
 bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const struct spec_body *spec);
 void volumes_on_event(struct engine *e, const struct event *ev);
+/* Why this host failed to run the slot, if it said so: over what `why` holds. */
+void volumes_fault(const struct engine *e, const struct app *a, uint16_t slot, char *why, size_t size);
 /* What our own record of the slot says of a volume here. */
 uint64_t volumes_recall(const struct engine *e, const struct unit_key *key);
 

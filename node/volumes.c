@@ -2,9 +2,9 @@
  *
  * Who starts a slot first makes its volume, which is named by the epoch of that claim; its unit record says from then
  * on that the volume is there, whatever becomes of the claim. That host is the slot's home: nobody else is offered the
- * slot, or takes it, while the home may live. An unreleased claim makes a home, too, as its owner may have made the volume
- * meanwhile. Of several volumes, as of two sides of a split or of an app that took an empty one for a lost one, the
- * highest is the slot's, in the order of claims; the others stay on their disks, and nothing starts with them.
+ * slot, or takes it, while the home may live. An unreleased claim makes a home, too, as its owner may have made the
+ * volume meanwhile. Of several volumes, as of two sides of a split or of an app that took an empty one for a lost one,
+ * the highest is the slot's, in the order of claims; the others stay on their disks, and nothing starts with them.
  *
  * Owns in struct engine: volumes; in struct slot: volume; in struct unit: volume_asked, volume_here. */
 #include "node/engine_internal.h"
@@ -148,12 +148,24 @@ static uint64_t here_last(const struct engine *e, const struct unit_key *key)
     return last;
 }
 
+static bool own_record(const struct engine *e, const struct uid *app, uint16_t slot, struct unit_body *out)
+{
+    const struct record_key key = record_key_unit(app, slot, e->crypto->node);
+    const struct entry *entry = replica_find(e->replica, &key);
+    return entry && !unit_body_decode(entry->record.body, out);
+}
+
 uint64_t volumes_recall(const struct engine *e, const struct unit_key *key)
 {
     struct unit_body body;
-    const struct record_key record = record_key_unit(&key->app, key->slot, e->crypto->node);
-    const struct entry *entry = replica_find(e->replica, &record);
-    return entry && !unit_body_decode(entry->record.body, &body) ? body.volume : 0;
+    return own_record(e, &key->app, key->slot, &body) ? body.volume : 0;
+}
+
+void volumes_fault(const struct engine *e, const struct app *a, uint16_t slot, char *why, size_t size)
+{
+    struct unit_body body;
+    if (a->blocks && own_record(e, &a->uid, slot, &body) && body.reason[0])
+        snprintf(why, size, "%s", body.reason);
 }
 
 /* ---- Starting with one --------------------------------------------------------------------------- */

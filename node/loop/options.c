@@ -24,6 +24,7 @@ enum option_id {
     OPT_JOIN,
     OPT_DISCOVER,
     OPT_MEMORY,
+    OPT_VOLUMES,
     OPT_LABEL,
     OPT_MESH_LABEL,
     OPT_SOCKET,
@@ -57,6 +58,7 @@ static const struct {
     {OPT_DISCOVER, "discover", NULL, "find members on the local link by multicast"},
     {OPT_MEMORY, "memory", "SIZE",
      "for guests, all together: 512M, 8G (three quarters of the host's)"},
+    {OPT_VOLUMES, "volumes", "SIZE", "for volumes, all together: 10G (what the disk has)"},
     {OPT_LABEL, "label", "KEY=VALUE", "what apps may require of a host; may be repeated"},
     {OPT_MESH_LABEL, "mesh", "LABEL", "keeps meshes apart that share a key (unimesh)"},
     {OPT_SOCKET, "socket", "PATH", "for meshctl (RUN/ctl.sock)"},
@@ -131,6 +133,7 @@ static void options_take(struct options *o, const struct config *c)
     memcpy(o->joins, c->join, sizeof o->joins);
     o->discover = c->discover;
     o->memory_mib = c->memory_mib;
+    o->volumes_mib = c->volumes_mib;
     o->labels = c->labels;
     o->networks = c->networks;
     o->log_format = c->log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
@@ -168,6 +171,7 @@ static void option_set(struct options *o, struct config *c, enum option_id id, c
     case OPT_NAME:
     case OPT_JOIN:
     case OPT_MEMORY:
+    case OPT_VOLUMES:
     case OPT_LABEL:
     case OPT_MESH_LABEL:
     case OPT_SOCKET:

@@ -31,6 +31,7 @@ struct options {
     struct peer_name joins[OPTION_JOINS_MAX];
     bool discover;
     uint32_t memory_mib; /* 0: what the host has, less what it needs itself */
+    uint32_t volumes_mib; /* 0: what the disk has */
     struct labels labels;
     struct networks networks;
     bool new_identity;

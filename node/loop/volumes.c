@@ -5,6 +5,7 @@
 
 #include "node/runtime/volume.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,19 +16,24 @@ struct volume_job {
     enum effect_kind kind;
     struct unit_id id;
     char dir[OPTION_PATH_SIZE + 16], app[NAME_SIZE];
-    uint32_t count;
+    uint32_t count, quota_mib;
     struct block_ref blocks[BLOCKS_MAX];
     enum err err;
     char why[REASON_SIZE];
 };
 
+/* One at a time: each sees what the others took of the quota. */
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
 static void on_work(uv_work_t *w)
 {
     struct volume_job *j = w->data;
+    pthread_mutex_lock(&making);
     if (j->kind == EFFECT_VOLUME_MAKE)
-        j->err = volume_make(j->dir, &j->id, j->app, j->blocks, j->count, j->why, sizeof j->why);
+        j->err = volume_make(j->dir, &j->id, j->app, j->blocks, j->count, j->quota_mib, j->why, sizeof j->why);
     else
-        j->err = volume_check(j->dir, &j->id, j->blocks, j->count, j->why, sizeof j->why);
+        j->err = volume_check(j->dir, &j->id, j->blocks, j->count, j->quota_mib, j->why, sizeof j->why);
+    pthread_mutex_unlock(&making);
 }
 
 static void on_worked(uv_work_t *w, int status)
@@ -52,6 +58,7 @@ void volumes_see(struct node *n, const struct effect *f)
     j->kind = f->kind;
     j->id = f->unit;
     j->count = f->start.block_count;
+    j->quota_mib = n->options->volumes_mib;
     memcpy(j->blocks, f->start.blocks, j->count * sizeof j->blocks[0]);
     snprintf(j->app, sizeof j->app, "%s", f->start.app);
     snprintf(j->dir, sizeof j->dir, "%s/volumes", n->options->state_dir);

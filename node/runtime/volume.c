@@ -59,6 +59,118 @@ enum err volumes_open(const char *dir)
     return ERR_OK;
 }
 
+/* ---- Looking -------------------------------------------------------------------------------------- */
+
+static bool file_held(int folder, const char *device)
+{
+    int fd = openat(folder, device, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held = fd >= 0 && block_locked(fd);
+    if (fd >= 0)
+        close(fd);
+    return held;
+}
+
+static int device_compare(const void *a, const void *b)
+{
+    return strcmp(((const struct volume_device *)a)->device, ((const struct volume_device *)b)->device);
+}
+
+static void devices_read(int folder, struct volume_info *v)
+{
+    DIR *d = fdopendir(folder);
+    if (!d) {
+        close(folder);
+        return;
+    }
+    for (const struct dirent *e; (e = readdir(d)) != NULL && v->device_count < BLOCKS_MAX;) {
+        struct volume_device *at = &v->devices[v->device_count];
+        struct stat st;
+        if (e->d_name[0] == '.' || strlen(e->d_name) >= sizeof at->device ||
+            fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        (void)snprintf(at->device, sizeof at->device, "%s", e->d_name);
+        at->size_bytes = (uint64_t)st.st_size;
+        at->disk_bytes = (uint64_t)st.st_blocks * BLOCK_UNIT;
+        v->held = v->held || file_held(folder, e->d_name);
+        v->device_count++;
+    }
+    closedir(d);
+    qsort(v->devices, v->device_count, sizeof v->devices[0], device_compare);
+}
+
+static void app_read(int folder, char out[static NAME_SIZE])
+{
+    char name[NAME_SIZE] = "";
+    size_t got = 0;
+    int fd = openat(folder, about, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    out[0] = '\0';
+    if (fd >= 0 && disk_read_at(fd, name, sizeof name - 1, 0, &got) == ERR_OK && name_valid(name))
+        memcpy(out, name, sizeof name);
+    if (fd >= 0)
+        close(fd);
+}
+
+void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
+{
+    DIR *d = opendir(dir);
+    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        struct volume_info v = {.device_count = 0};
+        int folder = unit_name_parse(e->d_name, &v.id)
+                         ? -1
+                         : openat(dirfd(d), e->d_name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (folder < 0)
+            continue;
+        app_read(folder, v.app);
+        devices_read(folder, &v); /* closes it */
+        visit(ctx, &v);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* ---- The quota ----------------------------------------------------------------------------------- */
+
+struct quota {
+    const struct unit_id *id;
+    const struct block_ref *blocks;
+    uint32_t count;
+    uint64_t used, more; /* by all that there is; and what these blocks want beyond what they have */
+};
+
+static uint64_t beyond(const struct block_ref *b, const struct volume_info *v)
+{
+    uint64_t want = (uint64_t)b->size_mib << 20;
+    for (uint32_t i = 0; v && i < v->device_count; i++)
+        if (strcmp(v->devices[i].device, b->device) == 0)
+            return want > v->devices[i].size_bytes ? want - v->devices[i].size_bytes : 0;
+    return want;
+}
+
+static void quota_visit(void *ctx, const struct volume_info *v)
+{
+    struct quota *q = ctx;
+    for (uint32_t i = 0; i < v->device_count; i++)
+        q->used += v->devices[i].size_bytes;
+    if (!uid_equal(&v->id.app, &q->id->app) || v->id.slot != q->id->slot || v->id.epoch != q->id->epoch)
+        return;
+    q->more = 0;
+    for (uint32_t i = 0; i < q->count; i++)
+        q->more += beyond(&q->blocks[i], v);
+}
+
+static enum err quota_check(const char *dir, const struct unit_id *id, const struct block_ref *blocks, uint32_t count,
+                            uint32_t quota_mib, char *why, size_t size)
+{
+    struct quota q = {.id = id, .blocks = blocks, .count = count};
+    for (uint32_t i = 0; i < count; i++)
+        q.more += beyond(&blocks[i], NULL);
+    volumes_each(dir, quota_visit, &q);
+    if (quota_mib == 0 || q.more == 0 || q.used + q.more <= (uint64_t)quota_mib << 20)
+        return ERR_OK;
+    return say(why, size, ERR_FULL, "%lluM of volumes are more than its host's quota of %uM leaves, with %lluM taken",
+               (unsigned long long)(q.more >> 20), quota_mib, (unsigned long long)(q.used >> 20));
+}
+
 /* ---- Making ------------------------------------------------------------------------------------- */
 
 static enum err file_grow(int fd, const struct block_ref *b)
@@ -156,11 +268,15 @@ static int top_open(const char *dir)
 }
 
 enum err volume_make(const char *dir, const struct unit_id *id, const char *app, const struct block_ref *blocks,
-                     uint32_t count, char *why, size_t size)
+                     uint32_t count, uint32_t quota_mib, char *why, size_t size)
 {
     char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
-    enum err err = volume_check(dir, id, blocks, count, why, size);
-    if (err != ERR_NOT_FOUND)
+    enum err err = volume_check(dir, id, blocks, count, quota_mib, why, size);
+    if (err == ERR_NOT_FOUND)
+        err = quota_check(dir, id, blocks, count, quota_mib, why, size);
+    else
+        return err;
+    if (err)
         return err;
     volume_name(&id->app, id->slot, id->epoch, name);
     (void)snprintf(aside, sizeof aside, ".%s", name);
@@ -192,84 +308,19 @@ static int folder_open(const char *dir, const struct unit_id *id)
 }
 
 enum err volume_check(const char *dir, const struct unit_id *id, const struct block_ref *blocks, uint32_t count,
-                      char *why, size_t size)
+                      uint32_t quota_mib, char *why, size_t size)
 {
     int folder = folder_open(dir, id);
     if (folder < 0)
         return say(why, size, disk_err(errno), "its volume is not on its host's disk: %s", strerror(errno));
-    enum err err = files_have(folder, blocks, count, why, size);
+    enum err err = quota_check(dir, id, blocks, count, quota_mib, why, size);
+    if (!err)
+        err = files_have(folder, blocks, count, why, size);
     close(folder);
     return err;
 }
 
-/* ---- Looking, and removing ---------------------------------------------------------------------- */
-
-static bool file_held(int folder, const char *device)
-{
-    int fd = openat(folder, device, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool held = fd >= 0 && block_locked(fd);
-    if (fd >= 0)
-        close(fd);
-    return held;
-}
-
-static int device_compare(const void *a, const void *b)
-{
-    return strcmp(((const struct volume_device *)a)->device, ((const struct volume_device *)b)->device);
-}
-
-static void devices_read(int folder, struct volume_info *v)
-{
-    DIR *d = fdopendir(folder);
-    if (!d) {
-        close(folder);
-        return;
-    }
-    for (const struct dirent *e; (e = readdir(d)) != NULL && v->device_count < BLOCKS_MAX;) {
-        struct volume_device *at = &v->devices[v->device_count];
-        struct stat st;
-        if (e->d_name[0] == '.' || strlen(e->d_name) >= sizeof at->device ||
-            fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-            continue;
-        (void)snprintf(at->device, sizeof at->device, "%s", e->d_name);
-        at->size_bytes = (uint64_t)st.st_size;
-        at->disk_bytes = (uint64_t)st.st_blocks * BLOCK_UNIT;
-        v->held = v->held || file_held(folder, e->d_name);
-        v->device_count++;
-    }
-    closedir(d);
-    qsort(v->devices, v->device_count, sizeof v->devices[0], device_compare);
-}
-
-static void app_read(int folder, char out[static NAME_SIZE])
-{
-    char name[NAME_SIZE] = "";
-    size_t got = 0;
-    int fd = openat(folder, about, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    out[0] = '\0';
-    if (fd >= 0 && disk_read_at(fd, name, sizeof name - 1, 0, &got) == ERR_OK && name_valid(name))
-        memcpy(out, name, sizeof name);
-    if (fd >= 0)
-        close(fd);
-}
-
-void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
-{
-    DIR *d = opendir(dir);
-    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        struct volume_info v = {.device_count = 0};
-        int folder = unit_name_parse(e->d_name, &v.id)
-                         ? -1
-                         : openat(dirfd(d), e->d_name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (folder < 0)
-            continue;
-        app_read(folder, v.app);
-        devices_read(folder, &v); /* closes it */
-        visit(ctx, &v);
-    }
-    if (d)
-        closedir(d);
-}
+/* ---- Removing --------------------------------------------------------------------------------------------------- */
 
 enum err volume_remove(const char *dir, const struct unit_id *id)
 {

@@ -18,14 +18,15 @@
 /* Have the folder, without what a crash left half made. */
 enum err volumes_open(const char *dir) MUST_USE;
 
-/* Make it, on disk when this returns; one that is there already is looked at as volume_check does. ERR_DISK_FULL: and
- * nothing is left of it. `why` is a sentence. */
+/* Make it, on disk when this returns; one that is there already is looked at as volume_check does. quota_mib: what all
+ * volumes together may have, as their guests see them; 0: no bound. ERR_FULL: it would be more; ERR_DISK_FULL: and
+ * nothing is left of it. `why` is a sentence. Of two at once, neither sees the other: one at a time. */
 enum err volume_make(const char *dir, const struct unit_id *id, const char *app, const struct block_ref *blocks,
-                     uint32_t count, char *why, size_t size) MUST_USE;
+                     uint32_t count, uint32_t quota_mib, char *why, size_t size) MUST_USE;
 /* It is there, each device as large as asked at least: what is smaller grows, a device that is new gets its file.
- * ERR_NOT_FOUND: it isn't there; ERR_DISK_FULL, ERR_DENIED, ERR_IO. */
+ * ERR_NOT_FOUND: it isn't there; ERR_FULL, ERR_DISK_FULL, ERR_DENIED, ERR_IO. */
 enum err volume_check(const char *dir, const struct unit_id *id, const struct block_ref *blocks, uint32_t count,
-                      char *why, size_t size) MUST_USE;
+                      uint32_t quota_mib, char *why, size_t size) MUST_USE;
 /* ERR_BUSY: a guest has it; ERR_NOT_FOUND, ERR_DENIED, ERR_IO. */
 enum err volume_remove(const char *dir, const struct unit_id *id) MUST_USE;
 

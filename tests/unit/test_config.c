@@ -99,6 +99,9 @@ static void what_is_wrong_is_said_with_its_line(void **state)
     refuses("discover: maybe\n", "meshd.yaml:1: discover: \"maybe\" is neither true nor false");
     refuses("memory: lots\n",
             "meshd.yaml:1: memory: \"lots\" is no size in whole MiB; write 512M or 8G");
+    refuses("volumes: 0\n", "meshd.yaml:1: volumes: \"0\" is no size in whole MiB; write 10G");
+    assert_int_equal(parse("volumes: 10G\n"), ERR_OK);
+    assert_int_equal(c.volumes_mib, 10240);
     refuses("log-format: xml\n", "meshd.yaml:1: log-format: \"xml\" is neither logfmt nor json");
     refuses("labels: [a]\n", "meshd.yaml:1: labels: is no mapping; write labels: {LABEL: VALUE}");
     refuses("networks: br0\n", "meshd.yaml:1: networks: is no mapping; write networks: {NETWORK: BRIDGE}");

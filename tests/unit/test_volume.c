@@ -74,8 +74,8 @@ static void one_is_made_whole_with_its_room(void **state)
 {
     (void)state;
     const struct block_ref blocks[] = {block("storage", 2, 0), block("log", 3, 1)};
-    assert_int_equal(volume_check(dir, &id, blocks, 2, why, sizeof why), ERR_NOT_FOUND);
-    assert_int_equal(volume_make(dir, &id, "web", blocks, 2, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_check(dir, &id, blocks, 2, 0, why, sizeof why), ERR_NOT_FOUND);
+    assert_int_equal(volume_make(dir, &id, "web", blocks, 2, 0, why, sizeof why), ERR_OK);
     const struct volume_info *v = look(1);
     assert_memory_equal(&v->id.app, &id.app, sizeof id.app);
     assert_int_equal(v->id.slot, 3);
@@ -96,16 +96,16 @@ static void what_is_written_stays_when_it_is_made_again_or_grows(void **state)
     (void)state;
     struct block_ref blocks[] = {block("storage", 2, 0), block("more", 1, 0)};
     char bytes[8] = "";
-    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, 0, why, sizeof why), ERR_OK);
     int fd = device_open("storage");
     assert_int_equal(pwrite(fd, "written", 8, 1 << 20), 8);
-    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, 0, why, sizeof why), ERR_OK);
     blocks[0].size_mib = 4;
-    assert_int_equal(volume_check(dir, &id, blocks, 2, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_check(dir, &id, blocks, 2, 0, why, sizeof why), ERR_OK);
     assert_int_equal(look(1)->device_count, 2);
     assert_int_equal(seen.v.devices[1].size_bytes, 4 << 20);
     blocks[0].size_mib = 1; /* it doesn't shrink */
-    assert_int_equal(volume_check(dir, &id, blocks, 2, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_check(dir, &id, blocks, 2, 0, why, sizeof why), ERR_OK);
     assert_int_equal(look(1)->devices[1].size_bytes, 4 << 20);
     assert_int_equal(pread(fd, bytes, 8, 1 << 20), 8);
     assert_string_equal(bytes, "written");
@@ -117,15 +117,15 @@ static void a_full_disk_leaves_nothing_half_made(void **state)
 {
     (void)state;
     struct block_ref blocks[] = {block("storage", 1, 0), block("huge", BLOCK_MIB_MAX, 0)};
-    enum err err = volume_make(dir, &id, "web", blocks, 2, why, sizeof why);
+    enum err err = volume_make(dir, &id, "web", blocks, 2, 0, why, sizeof why);
     if (err == ERR_OK)
         skip(); /* a filesystem without bounds */
     assert_int_equal(err, ERR_DISK_FULL);
     assert_string_equal(why, "no room on its host's disk for the volume huge of 16777216M");
     (void)look(0);
-    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_make(dir, &id, "web", blocks, 1, 0, why, sizeof why), ERR_OK);
     blocks[0].size_mib = BLOCK_MIB_MAX; /* nor does one that can't grow change */
-    assert_int_equal(volume_check(dir, &id, blocks, 1, why, sizeof why), ERR_DISK_FULL);
+    assert_int_equal(volume_check(dir, &id, blocks, 1, 0, why, sizeof why), ERR_DISK_FULL);
     assert_int_equal(look(1)->devices[0].size_bytes, 1 << 20);
 }
 
@@ -144,7 +144,7 @@ static void one_that_is_held_is_not_removed(void **state)
     (void)state;
     const struct block_ref b = block("storage", 1, 1);
     assert_int_equal(volume_remove(dir, &id), ERR_NOT_FOUND);
-    assert_int_equal(volume_make(dir, &id, "web", &b, 1, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_make(dir, &id, "web", &b, 1, 0, why, sizeof why), ERR_OK);
     int fd = device_open("storage");
     assert_int_equal(block_lock(fd), ERR_OK);
     assert_true(look(1)->held);
@@ -153,6 +153,23 @@ static void one_that_is_held_is_not_removed(void **state)
     close(fd);
     assert_int_equal(volume_remove(dir, &id), ERR_OK);
     (void)look(0);
+}
+
+static void the_quota_counts_all_of_them(void **state)
+{
+    (void)state;
+    struct block_ref b = block("storage", 6, 1);
+    const struct unit_id other = {.app = {{1, 2}}, .slot = 4, .epoch = 7};
+    assert_int_equal(volume_make(dir, &id, "web", &b, 1, 10, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_make(dir, &other, "web", &b, 1, 10, why, sizeof why), ERR_FULL);
+    assert_string_equal(why, "6M of volumes are more than its host's quota of 10M leaves, with 6M taken");
+    (void)look(1);
+    b.size_mib = 10; /* it may grow */
+    assert_int_equal(volume_check(dir, &id, &b, 1, 10, why, sizeof why), ERR_OK);
+    b.size_mib = 11;
+    assert_int_equal(volume_check(dir, &id, &b, 1, 10, why, sizeof why), ERR_FULL);
+    assert_int_equal(look(1)->devices[0].size_bytes, 10 << 20);
+    assert_int_equal(volume_check(dir, &id, &b, 1, 0, why, sizeof why), ERR_OK);
 }
 
 int main(void)
@@ -164,6 +181,7 @@ int main(void)
         TEST(a_full_disk_leaves_nothing_half_made),
         TEST(what_a_crash_left_half_made_goes),
         TEST(one_that_is_held_is_not_removed),
+        TEST(the_quota_counts_all_of_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
