@@ -124,6 +124,40 @@ static void logs_encode(const struct control_logs *l, struct pack *k)
     pack_bool(k, l->follow);
 }
 
+static void unit_id_encode(const struct unit_id *u, struct pack *k)
+{
+    pack_uid(k, &u->app);
+    pack_uint(k, u->slot);
+    pack_uint(k, u->epoch);
+}
+
+static void unit_id_decode(struct cursor *c, struct unit_id *u)
+{
+    cursor_fixed(c, u->app.b, sizeof u->app.b);
+    u->slot = (uint16_t)cursor_uint(c, UINT16_MAX);
+    u->epoch = cursor_uint(c, UINT64_MAX);
+}
+
+static void volume_ask_encode(const struct control_volume_ask *a, struct pack *k)
+{
+    pack_uint(k, a->op);
+    pack_uint(k, a->node);
+    unit_id_encode(&a->id, k);
+    pack_clean(k, a->device);
+    pack_bool(k, a->live);
+}
+
+static void volume_ask_decode(struct cursor *c, struct control_volume_ask *a)
+{
+    a->op = (enum control_volume_op)cursor_uint(c, CONTROL_VOLUME_WRITE);
+    if (a->op < CONTROL_VOLUME_REMOVE)
+        cursor_fail(c, ERR_INVALID);
+    a->node = cursor_uint(c, UINT64_MAX);
+    unit_id_decode(c, &a->id);
+    cursor_text(c, a->device, sizeof a->device);
+    a->live = cursor_bool(c);
+}
+
 /* ---- Answers ------------------------------------------------------------------------------- */
 
 static void member_encode(const struct control_member *m, struct pack *k)
@@ -291,6 +325,32 @@ static void image_decode(struct cursor *c, struct control_image *i)
         cursor_text(c, i->users[at], sizeof i->users[at]);
 }
 
+static void volume_encode(const struct control_volume *v, struct pack *k)
+{
+    pack_uint(k, v->node);
+    pack_clean(k, v->node_name);
+    unit_id_encode(&v->id, k);
+    pack_clean(k, v->app);
+    pack_clean(k, v->device);
+    pack_uint(k, v->size_bytes);
+    pack_uint(k, v->disk_bytes);
+    pack_bool(k, v->held);
+    pack_uint(k, v->use);
+}
+
+static void volume_decode(struct cursor *c, struct control_volume *v)
+{
+    v->node = cursor_uint(c, UINT64_MAX);
+    cursor_text(c, v->node_name, sizeof v->node_name);
+    unit_id_decode(c, &v->id);
+    cursor_text(c, v->app, sizeof v->app);
+    cursor_text(c, v->device, sizeof v->device);
+    v->size_bytes = cursor_uint(c, UINT64_MAX);
+    v->disk_bytes = cursor_uint(c, UINT64_MAX);
+    v->held = cursor_bool(c);
+    v->use = (enum volume_use)cursor_uint(c, VOLUME_USE_WANTED);
+}
+
 static void output_encode(const struct control_output *o, struct pack *k)
 {
     pack_uid(k, &o->run.app);
@@ -352,8 +412,8 @@ static void end_decode(struct cursor *c, struct control_end *e)
 /* How many fields a type has, beside version and type. 0xff: there is no such type. */
 static uint32_t fields_of(uint64_t type)
 {
-    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0};
-    static const uint8_t answers[] = {3, 17, 12, 19, 4, 2, 7, 5, 4, 2};
+    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0, 0, 7, 2};
+    static const uint8_t answers[] = {3, 17, 12, 19, 4, 2, 7, 5, 4, 2, 11};
     if (type < sizeof requests)
         return requests[type];
     if (type >= CONTROL_ABOUT && type - CONTROL_ABOUT < sizeof answers)
@@ -369,6 +429,7 @@ static void fields_encode(const struct control_message *m, struct pack *k)
     case CONTROL_APPS:
     case CONTROL_IMAGES:
     case CONTROL_COUNTERS:
+    case CONTROL_VOLUMES:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -429,6 +490,16 @@ static void fields_encode(const struct control_message *m, struct pack *k)
         pack_clean(k, m->counter.name);
         pack_uint(k, m->counter.value);
         break;
+    case CONTROL_VOLUME_ASK:
+        volume_ask_encode(&m->volume_ask, k);
+        break;
+    case CONTROL_VOLUME_DATA:
+        pack_uint(k, m->volume_data.offset);
+        pack_bin(k, m->volume_data.bytes.p, m->volume_data.bytes.len);
+        break;
+    case CONTROL_VOLUME:
+        volume_encode(&m->volume, k);
+        break;
     }
 }
 
@@ -463,6 +534,7 @@ static void fields_decode(struct cursor *c, struct control_message *m)
     case CONTROL_APPS:
     case CONTROL_IMAGES:
     case CONTROL_COUNTERS:
+    case CONTROL_VOLUMES:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -522,6 +594,16 @@ static void fields_decode(struct cursor *c, struct control_message *m)
     case CONTROL_COUNTER:
         cursor_text(c, m->counter.name, sizeof m->counter.name);
         m->counter.value = cursor_uint(c, UINT64_MAX);
+        break;
+    case CONTROL_VOLUME_ASK:
+        volume_ask_decode(c, &m->volume_ask);
+        break;
+    case CONTROL_VOLUME_DATA:
+        m->volume_data.offset = cursor_uint(c, INT64_MAX);
+        m->volume_data.bytes = cursor_bin(c, IMAGE_CHUNK);
+        break;
+    case CONTROL_VOLUME:
+        volume_decode(c, &m->volume);
         break;
     }
 }

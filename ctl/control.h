@@ -10,7 +10,9 @@
  *     HELLO   → ABOUT END              APPS    → APP… END             LOGS    → OUTPUT… END
  *     MEMBERS → MEMBER… END            UNITS   → UNIT… END            EVENTS  → EVENT… END
  *     IMAGES  → IMAGE… END             INSPECT → APP UNIT… END        DEPLOY, COMMAND → END
- *     COUNTERS → COUNTER… END
+ *     COUNTERS → COUNTER… END          VOLUMES → VOLUME… END
+ *     VOLUME_ASK → END, where it removes; OUTPUT… END, where it reads (offset and bytes; what is left out is zeros);
+ *                 where it writes, WANT, and again after each VOLUME_DATA, of which the last one is empty; then END
  *     IMAGE_PUT → END, where the node has it; else WANT, then the client sends a CHUNK for each index that is wanted,
  *                 in order, and gets the END when the image is on disk (or at the first chunk that is refused)
  *
@@ -56,6 +58,9 @@ enum control_type {
     CONTROL_LOGS = 11,
     CONTROL_EVENTS = 12,
     CONTROL_COUNTERS = 13,
+    CONTROL_VOLUMES = 14,
+    CONTROL_VOLUME_ASK = 15,
+    CONTROL_VOLUME_DATA = 16,
 
     CONTROL_ABOUT = 64,
     CONTROL_MEMBER = 65,
@@ -66,7 +71,8 @@ enum control_type {
     CONTROL_OUTPUT = 70,
     CONTROL_EVENT = 71,
     CONTROL_END = 72,
-    CONTROL_COUNTER = 73
+    CONTROL_COUNTER = 73,
+    CONTROL_VOLUME = 74
 };
 
 struct control_about {
@@ -193,6 +199,32 @@ struct control_counter {
     uint64_t value;                /* since the node began */
 };
 
+enum control_volume_op { CONTROL_VOLUME_REMOVE = 2, CONTROL_VOLUME_READ = 3, CONTROL_VOLUME_WRITE = 4 };
+
+struct control_volume_ask {
+    enum control_volume_op op;
+    node_id node;      /* on whose disk it is */
+    struct unit_id id; /* app, slot, the epoch that it was made at */
+    char device[DEVICE_SIZE];
+    bool live;         /* READ: though a guest has it */
+};
+
+struct control_volume_data {
+    uint64_t offset;
+    struct slice bytes; /* at most IMAGE_CHUNK; none: the end */
+};
+
+struct control_volume { /* one of its devices */
+    node_id node;
+    char node_name[NAME_SIZE];
+    struct unit_id id;
+    char app[NAME_SIZE]; /* as it was called when the volume was made; "": not known */
+    char device[DEVICE_SIZE];
+    uint64_t size_bytes, disk_bytes;
+    bool held; /* a guest has it, or somebody who copies it */
+    enum volume_use use;
+};
+
 struct control_want {
     uint32_t first, count;
 };
@@ -237,6 +269,9 @@ struct control_message {
         struct control_image image;
         struct control_counter counter;
         struct control_want want;
+        struct control_volume_ask volume_ask;
+        struct control_volume_data volume_data;
+        struct control_volume volume;
         struct control_output output;
         struct control_event event;
         struct control_end end;

@@ -39,6 +39,7 @@ enum option_id {
     OPT_TIMEOUT,
     OPT_DRY_RUN,
     OPT_GUESTS,
+    OPT_LIVE,
     OPT_VERSION
 };
 
@@ -50,6 +51,7 @@ enum { /* sets */
        SET_ACK = 16,
        SET_WAIT = 32,
        SET_GUESTS = 64,
+       SET_LIVE = 256,
        SET_ALL = 128 /* --socket, --help */
 };
 
@@ -87,6 +89,7 @@ static const struct option_row {
     {"dry-run", NULL, "check everything, change nothing", OPT_DRY_RUN, SET_WAIT},
     {"timeout", "SECONDS", "give up after so long", OPT_TIMEOUT, SET_ACK},
     {"guests", NULL, "end its guests, too", OPT_GUESTS, SET_GUESTS},
+    {"live", NULL, "though a guest is writing to it: what comes out may be torn", OPT_LIVE, SET_LIVE},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 
@@ -119,6 +122,10 @@ static const struct command_row {
     {"image ls", "", "the images that this node keeps", SET_OUTPUT, 0, 0, cli_images},
     {"image rm", "IMAGE", "drop one that no app needs from this node", SET_ACK, 1, 1,
      cli_image_remove},
+    {"volume ls", "", "volumes, on all hosts", SET_OUTPUT, 0, 0, cli_volumes},
+    {"volume export", "VOLUME FILE", "write what it holds to a new file", SET_LIVE, 2, 2, cli_volume_export},
+    {"volume import", "VOLUME FILE", "fill it with what a file of its size holds", 0, 2, 2, cli_volume_import},
+    {"volume rm", "VOLUME", "remove it, and what is on it", 0, 1, 1, cli_volume_remove},
     {"leave", "", "hand this node's guests over, and leave the mesh", SET_ACK, 0, 0, cli_leave},
     {"node stop", "", "end this node for a while; its guests run on", SET_GUESTS | SET_ACK, 0, 0,
      cli_node_stop},
@@ -426,6 +433,9 @@ static enum cli_status take_option(struct cli *cli, int id, const char *value)
         break;
     case OPT_GUESTS:
         cli->guests = true;
+        break;
+    case OPT_LIVE:
+        cli->live = true;
         break;
     case OPT_HELP:
     case OPT_VERSION:

@@ -122,12 +122,6 @@ static json_t *networks_json(const struct control_member *m)
     return a;
 }
 
-struct listing {
-    struct cli *cli;
-    json_t *array;
-    struct table table;
-};
-
 static bool is_away(const struct control_member *m)
 {
     return m->away_until_ms > (uint64_t)time(NULL) * 1000;
@@ -542,6 +536,15 @@ enum cli_status cli_images(struct cli *cli, int argc, char **argv)
     (void)argc, (void)argv;
     const struct control_message m = {.type = CONTROL_IMAGES};
     return list(cli, &m, IMAGE_COLUMNS, image_row);
+}
+
+/* ---- Volumes ------------------------------------------------------------------------------- */
+
+enum cli_status cli_volumes(struct cli *cli, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    const struct control_message m = {.type = CONTROL_VOLUMES};
+    return list(cli, &m, VOLUME_COLUMNS, volume_row);
 }
 
 /* ---- Counters ------------------------------------------------------------------------------ */

@@ -39,6 +39,15 @@ json_t *json_u64(uint64_t v);
 json_t *json_node_id(node_id id);
 json_t *json_labels(const struct labels *l);
 
+struct listing { /* of rows, as `list` in show.c asks for them */
+    struct cli *cli;
+    json_t *array;
+    struct table table;
+};
+
+extern const struct column VOLUME_COLUMNS[];
+void volume_row(void *ctx, const struct control_message *m); /* ctx: a listing */
+
 extern const struct column UNIT_COLUMNS[];
 void unit_line(struct table *t, const struct control_unit *u);
 json_t *unit_json(const struct control_unit *u);

@@ -114,6 +114,8 @@ typedef void unit_view_fn(void *ctx, const struct unit_view *v);
 void engine_each_app(struct engine *e, app_view_fn *visit, void *ctx);
 void engine_each_unit(struct engine *e, const struct uid *app, unit_view_fn *visit, void *ctx);
 enum err engine_find_app(struct engine *e, const char *name, struct uid *out) MUST_USE;
+enum volume_use engine_volume_use(struct engine *e, const struct unit_id *volume, node_id node);
+void engine_volume_gone(struct engine *e, const struct unit_id *volume); /* from this disk */
 /* This host's runs: what is started and not known to have ended (the simulator's invariants read it too). */
 struct run_view {
     struct unit_id id; /* the run's name, as in EFFECT_UNIT_START */

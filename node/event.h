@@ -42,6 +42,14 @@ struct unit_end {
     const char *text; /* for people; may be "" */
 };
 
+/* What a volume on a node's disk is to the mesh, as this node's records tell. */
+enum volume_use {
+    VOLUME_USE_NONE,   /* its app was removed, or isn't known */
+    VOLUME_USE_OLD,    /* its slot has another one */
+    VOLUME_USE_KEPT,   /* its slot's, which isn't wanted now */
+    VOLUME_USE_WANTED  /* its slot's, which is to run */
+};
+
 struct host_facts {
     uint32_t targets;               /* bit 1 << enum target */
     uint8_t target_abi[TARGET_COUNT];

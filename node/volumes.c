@@ -136,6 +136,28 @@ void engine_volume(struct engine *e, const struct unit_id *volume)
     here_add(e, volume);
 }
 
+void engine_volume_gone(struct engine *e, const struct unit_id *volume)
+{
+    for (uint32_t i = 0; i < e->volume_count; i++) {
+        struct unit_id *v = &e->volumes[i];
+        if (uid_equal(&v->app, &volume->app) && v->slot == volume->slot && v->epoch == volume->epoch)
+            *v = e->volumes[--e->volume_count];
+    }
+}
+
+enum volume_use engine_volume_use(struct engine *e, const struct unit_id *volume, node_id node)
+{
+    apps_refresh(e);
+    const struct app *a = app_find(e, &volume->app);
+    if (!a || a->deleted || !a->has_spec)
+        return VOLUME_USE_NONE;
+    const struct slot_volume *v = volume->slot < a->slot_count ? &a->slots[volume->slot].volume : NULL;
+    if (!v || v->owner != node || v->epoch != volume->epoch)
+        return VOLUME_USE_OLD;
+    bool wanted = a->blocks && !a->shadowed && a->wanted == WANTED_RUNNING && volume->slot < a->replicas;
+    return wanted ? VOLUME_USE_WANTED : VOLUME_USE_KEPT;
+}
+
 /* The highest of a slot; 0: none. */
 static uint64_t here_last(const struct engine *e, const struct unit_key *key)
 {

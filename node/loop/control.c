@@ -260,7 +260,15 @@ static void request(struct conn *c, const struct control_message *m)
     case CONTROL_EVENTS:
         control_events(c, &m->events);
         return;
+    case CONTROL_VOLUMES:
+        control_volumes(c);
+        return;
+    case CONTROL_VOLUME_ASK:
+        control_volume_ask(c, &m->volume_ask);
+        return;
     case CONTROL_CHUNK:
+    case CONTROL_VOLUME_DATA:
+    case CONTROL_VOLUME:
     case CONTROL_ABOUT:
     case CONTROL_MEMBER:
     case CONTROL_APP:

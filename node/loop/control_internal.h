@@ -4,6 +4,7 @@
  *   control_views.c   rows: members, apps, units, images
  *   control_deploy.c  commands; images taken chunk by chunk; deploy's own look at an image
  *   control_follow.c  consoles and events
+ *   control_volumes.c volumes, on whatever host they are
  */
 #ifndef UNIMESH_NODE_LOOP_CONTROL_INTERNAL_H
 #define UNIMESH_NODE_LOOP_CONTROL_INTERNAL_H
@@ -103,6 +104,8 @@ void control_deploy(struct conn *c, const struct control_deploy *d);
 void control_command(struct conn *c, const struct control_command *o);
 void control_image_put(struct conn *c, const struct control_image_put *p);
 void control_logs(struct conn *c, const struct control_logs *l);
+void control_volumes(struct conn *c);
+void control_volume_ask(struct conn *c, const struct control_volume_ask *a);
 void control_events(struct conn *c, const struct control_events *e);
 
 void control_node_name(struct engine *e, node_id node, char out[static NAME_SIZE]);

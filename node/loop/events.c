@@ -5,6 +5,7 @@
 
 #include "node/loop/logs.h"
 #include "node/loop/sockaddr.h"
+#include "node/loop/volume_service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,8 @@ static void on_open(void *ctx, struct channel *ch, const struct stream_peer *pee
         fetch_serve(ctx, ch, peer, p, len);
     else if (len > 0 && b[0] == SERVICE_LOGS)
         logs_serve(ctx, ch, peer, p, len);
+    else if (len > 0 && b[0] == SERVICE_VOLUME)
+        volume_serve(ctx, ch, p, len);
 }
 
 static void found_add(struct node *n, const struct event *ev)

@@ -68,7 +68,8 @@ void node_unlisten(struct node *n, struct node_listener *l);
 
 enum node_service {
     SERVICE_IMAGE = 1, /* images.c */
-    SERVICE_LOGS = 2   /* logs.c */
+    SERVICE_LOGS = 2,  /* logs.c */
+    SERVICE_VOLUME = 3 /* volume_service.c */
 };
 
 #endif

@@ -322,27 +322,63 @@ enum err volume_check(const char *dir, const struct unit_id *id, const struct bl
 
 /* ---- Removing --------------------------------------------------------------------------------------------------- */
 
-enum err volume_remove(const char *dir, const struct unit_id *id)
+static bool device_named(const char *device)
+{
+    size_t n = strspn(device, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+    return n > 0 && device[n] == '\0';
+}
+
+enum err volume_device_open(const char *dir, const struct unit_id *id, const char *device, enum volume_lock lock,
+                            int *fd)
+{
+    if (!device_named(device))
+        return ERR_NOT_FOUND;
+    int folder = folder_open(dir, id);
+    if (folder < 0)
+        return disk_err(errno);
+    *fd = openat(folder, device, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    enum err err = *fd < 0 ? disk_err(errno) : lock == VOLUME_LOCKED ? block_lock(*fd) : ERR_OK;
+    if (err && *fd >= 0)
+        close(*fd);
+    if (err)
+        *fd = -1;
+    close(folder);
+    return err;
+}
+
+/* If nothing but its name is left in it. */
+static void folder_drop_empty(const char *dir, const struct unit_id *id)
 {
     char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
     struct volume_info v = {.device_count = 0};
     int folder = folder_open(dir, id), top = top_open(dir);
-    enum err err = folder < 0 || top < 0 ? disk_err(errno) : ERR_OK;
-    if (!err)
-        devices_read(folder, &v);
-    else if (folder >= 0)
-        close(folder);
-    if (v.held)
-        err = ERR_BUSY;
+    if (folder >= 0)
+        devices_read(folder, &v); /* closes it */
     volume_name(&id->app, id->slot, id->epoch, name);
     (void)snprintf(aside, sizeof aside, ".%s", name);
-    if (!err && renameat(top, name, top, aside) < 0)
-        err = disk_err(errno);
-    if (!err)
+    if (top >= 0 && v.device_count == 0 && renameat(top, name, top, aside) == 0) {
         folder_drop(top, aside);
-    if (!err)
-        err = disk_sync_dir(top);
+        (void)!fsync(top);
+    }
     if (top >= 0)
         close(top);
+}
+
+enum err volume_remove(const char *dir, const struct unit_id *id, const char *device, enum volume_removal how)
+{
+    int fd;
+    enum err err = volume_device_open(dir, id, device, VOLUME_LOCKED, &fd);
+    if (err)
+        return err;
+    int folder = folder_open(dir, id);
+    if (folder < 0 || unlinkat(folder, device, 0) < 0)
+        err = disk_err(errno);
+    if (!err)
+        err = disk_sync_dir(folder);
+    if (folder >= 0)
+        close(folder);
+    close(fd);
+    if (!err && how == VOLUME_WHOLE)
+        folder_drop_empty(dir, id);
     return err;
 }

@@ -27,8 +27,17 @@ enum err volume_make(const char *dir, const struct unit_id *id, const char *app,
  * ERR_NOT_FOUND: it isn't there; ERR_FULL, ERR_DISK_FULL, ERR_DENIED, ERR_IO. */
 enum err volume_check(const char *dir, const struct unit_id *id, const struct block_ref *blocks, uint32_t count,
                       uint32_t quota_mib, char *why, size_t size) MUST_USE;
-/* ERR_BUSY: a guest has it; ERR_NOT_FOUND, ERR_DENIED, ERR_IO. */
-enum err volume_remove(const char *dir, const struct unit_id *id) MUST_USE;
+/* One device of it. WHOLE: with the last one its folder goes, too, and it is no more; KEEP_PLACE: it stays, so that the
+ * next start gets an empty one. ERR_BUSY: a guest has it; ERR_NOT_FOUND, ERR_DENIED, ERR_IO. */
+enum volume_removal { VOLUME_WHOLE, VOLUME_KEEP_PLACE };
+enum err volume_remove(const char *dir, const struct unit_id *id, const char *device,
+                       enum volume_removal how) MUST_USE;
+
+/* For reading and writing; the caller closes *fd. LOCKED: no guest has it, nor gets it before that; ERR_BUSY: one does.
+ * ERR_NOT_FOUND, ERR_DENIED, ERR_IO. */
+enum volume_lock { VOLUME_LOCKED, VOLUME_LIVE };
+enum err volume_device_open(const char *dir, const struct unit_id *id, const char *device, enum volume_lock lock,
+                            int *fd) MUST_USE;
 
 struct volume_info {
     struct unit_id id; /* app, slot, epoch */

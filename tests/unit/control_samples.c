@@ -118,6 +118,15 @@ static struct control_message request(int i)
     case CONTROL_EVENTS:
         m.events = (struct control_events){.count = 20, .follow = true};
         break;
+    case CONTROL_VOLUME_ASK:
+        m.volume_ask = (struct control_volume_ask){
+            .op = CONTROL_VOLUME_READ, .node = 7, .id = {.slot = 1, .epoch = 9}, .live = true};
+        fill(m.volume_ask.id.app.b, sizeof m.volume_ask.id.app.b, 0x10);
+        TEXT(m.volume_ask.device, "storage");
+        break;
+    case CONTROL_VOLUME_DATA:
+        m.volume_data = (struct control_volume_data){.offset = 65536, .bytes = SLICE};
+        break;
     default:
         break;
     }
@@ -165,6 +174,18 @@ static struct control_message answer(int i)
         TEXT(m.event.event, "unit.ended");
         TEXT(m.event.fields, "app=web slot=1");
         break;
+    case CONTROL_VOLUME:
+        m.volume = (struct control_volume){.node = 7,
+                                           .id = {.slot = 1, .epoch = 9},
+                                           .size_bytes = 1 << 20,
+                                           .disk_bytes = 4096,
+                                           .held = true,
+                                           .use = VOLUME_USE_WANTED};
+        fill(m.volume.id.app.b, sizeof m.volume.id.app.b, 0x10);
+        TEXT(m.volume.node_name, "ant");
+        TEXT(m.volume.app, "web");
+        TEXT(m.volume.device, "storage");
+        break;
     case CONTROL_COUNTER:
         TEXT(m.counter.name, "packets_in");
         m.counter.value = 99;
@@ -180,5 +201,5 @@ static struct control_message answer(int i)
 
 struct control_message control_sample(int i)
 {
-    return i < CONTROL_COUNTERS ? request(i) : answer(i - CONTROL_COUNTERS);
+    return i < CONTROL_VOLUME_DATA ? request(i) : answer(i - CONTROL_VOLUME_DATA);
 }

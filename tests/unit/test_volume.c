@@ -143,15 +143,19 @@ static void one_that_is_held_is_not_removed(void **state)
 {
     (void)state;
     const struct block_ref b = block("storage", 1, 1);
-    assert_int_equal(volume_remove(dir, &id), ERR_NOT_FOUND);
+    assert_int_equal(volume_remove(dir, &id, "storage", VOLUME_WHOLE), ERR_NOT_FOUND);
     assert_int_equal(volume_make(dir, &id, "web", &b, 1, 0, why, sizeof why), ERR_OK);
     int fd = device_open("storage");
     assert_int_equal(block_lock(fd), ERR_OK);
     assert_true(look(1)->held);
-    assert_int_equal(volume_remove(dir, &id), ERR_BUSY);
+    assert_int_equal(volume_remove(dir, &id, "storage", VOLUME_WHOLE), ERR_BUSY);
     (void)look(1);
     close(fd);
-    assert_int_equal(volume_remove(dir, &id), ERR_OK);
+    assert_int_equal(volume_remove(dir, &id, "../x", VOLUME_WHOLE), ERR_NOT_FOUND);
+    assert_int_equal(volume_remove(dir, &id, "storage", VOLUME_KEEP_PLACE), ERR_OK);
+    assert_int_equal(look(1)->device_count, 0);
+    assert_int_equal(volume_check(dir, &id, &b, 1, 0, why, sizeof why), ERR_OK); /* an empty one */
+    assert_int_equal(volume_remove(dir, &id, "storage", VOLUME_WHOLE), ERR_OK);
     (void)look(0);
 }
 
