@@ -10,7 +10,7 @@ _Static_assert(IMAGE_LIST_BYTES_MAX + 128 <= CONTROL_FRAME_MAX, "an image's list
 _Static_assert(IMAGE_CHUNK + 128 <= CONTROL_FRAME_MAX, "a chunk fits a frame");
 _Static_assert(RECORD_BODY_MAX + 1024 <= CONTROL_FRAME_MAX, "a spec fits a frame");
 
-enum { COMMAND_KIND_END = COMMAND_IMAGE_REMOVE + 1, ADDRESS_BYTES = 18 };
+enum { COMMAND_KIND_END = COMMAND_VOLUME_MOVE + 1, ADDRESS_BYTES = 18 };
 
 /* ---- Parts --------------------------------------------------------------------------------- */
 

@@ -125,6 +125,8 @@ static const struct command_row {
     {"volume ls", "", "volumes, on all hosts", SET_OUTPUT, 0, 0, cli_volumes},
     {"volume export", "VOLUME FILE", "write what it holds to a new file", SET_LIVE, 2, 2, cli_volume_export},
     {"volume import", "VOLUME FILE", "fill it with what a file of its size holds", 0, 2, 2, cli_volume_import},
+    {"volume move", "APP/SLOT [NODE]", "carry a unit's volume to another node, and the unit with it", SET_ACK, 1, 2,
+     cli_volume_move},
     {"volume rm", "VOLUME", "remove it, and what is on it", 0, 1, 1, cli_volume_remove},
     {"leave", "", "hand this node's guests over, and leave the mesh", SET_ACK, 0, 0, cli_leave},
     {"node stop", "", "end this node for a while; its guests run on", SET_GUESTS | SET_ACK, 0, 0,

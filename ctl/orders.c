@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ORDER_TIMEOUT_MS = 60000, ENDING_TIMEOUT_MS = 180000 };
+enum { ORDER_TIMEOUT_MS = 60000, ENDING_TIMEOUT_MS = 180000, VOLUME_TIMEOUT_MS = 24 * 3600 * 1000 };
 
 /* Send it, print what came of it. */
 static enum cli_status give(struct cli *cli, struct control_command *o)
@@ -80,9 +80,9 @@ enum cli_status cli_remove(struct cli *cli, int argc, char **argv)
     return give_app(cli, COMMAND_REMOVE, argv[0]);
 }
 
-enum cli_status cli_move(struct cli *cli, int argc, char **argv)
+static enum cli_status move(struct cli *cli, enum command_kind kind, int argc, char **argv)
 {
-    struct control_command o = {.kind = COMMAND_MOVE};
+    struct control_command o = {.kind = kind};
     int32_t slot;
     if (cli_unit_parse(argv[0], o.app, &slot) || slot < 0)
         return cli_fail(CLI_USAGE, "\"%s\" is no unit; write APP/SLOT, as `meshctl ps` shows them",
@@ -94,6 +94,19 @@ enum cli_status cli_move(struct cli *cli, int argc, char **argv)
     if (argc > 1)
         snprintf(o.node, sizeof o.node, "%s", argv[1]);
     return give(cli, &o);
+}
+
+enum cli_status cli_move(struct cli *cli, int argc, char **argv)
+{
+    return move(cli, COMMAND_MOVE, argc, argv);
+}
+
+/* It takes as long as the copy does. */
+enum cli_status cli_volume_move(struct cli *cli, int argc, char **argv)
+{
+    if (!cli->timeout_ms)
+        cli->timeout_ms = VOLUME_TIMEOUT_MS;
+    return move(cli, COMMAND_VOLUME_MOVE, argc, argv);
 }
 
 enum cli_status cli_leave(struct cli *cli, int argc, char **argv)

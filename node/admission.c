@@ -234,12 +234,15 @@ void units_on_offer(struct engine *e, node_id from, const struct message_offer *
         admission_answer(e, from, o, OFFER_REFUSED, why);
     } else if (admit(e, a, o->id.slot, u, &spec, &target, &need, why, sizeof why)) {
         admission_answer(e, from, o, OFFER_REFUSED, why);
+    } else if (carry_first(e, from, o, a, &spec, target)) {
+        return;
     } else if (u && u->run == RUN_UP && !version_equal(u->body.spec, a->spec_version)) {
         make_way(e, from, o, u, &spec, target);
     } else if (!(u = unit_add(e, &o->id.app, o->id.slot))) {
         admission_answer(e, from, o, OFFER_REFUSED, "its host is out of memory for more units");
     } else {
         u->found = true;
+        carry_claimed(e, u, a, o);
         claim(e, from, o, a, u, &spec, target, need);
     }
 }

@@ -212,6 +212,7 @@ static struct slot_claim slot_claim_of(const struct entry *entry, const struct u
         .state = u->state,
         .boot = u->boot,
         .volume = u->volume,
+        .volume_from = u->volume_from,
         .spec = u->spec,
     };
 }
@@ -231,7 +232,7 @@ static void unit_visit(void *ctx, const struct entry *entry)
     if (c.surrogate && !c.released)
         s->surrogates |= owner_bit(c.owner);
     epoch_see(s, c.epoch);
-    slot_volume_see(r->app, slot, c.owner, c.volume);
+    slot_volume_see(r->app, slot, c.owner, c.volume, c.volume_from);
     struct slot_claim *best = c.surrogate ? &s->surrogate : &s->real;
     /* Among surrogates one that lives goes before one that doesn't: they have no epoch to order them. */
     if (c.surrogate && (c.released || !peer_live(r->e, c.owner)))
@@ -315,7 +316,7 @@ static bool slot_take(struct app *a, uint32_t slot, const struct slot_claim *c)
     if (s->volume.owner == c->owner && c->volume != s->volume.epoch)
         return false;
     epoch_see(s, c->epoch);
-    slot_volume_see(a, slot, c->owner, c->volume);
+    slot_volume_see(a, slot, c->owner, c->volume, c->volume_from);
     const struct claim ours = claim_of(a, slot, c);
     const struct claim theirs = claim_of(a, slot, best);
     if (best->owner == c->owner) {

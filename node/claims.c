@@ -18,8 +18,10 @@ static void own_record_beside(struct engine *e, struct unit *u, const struct uni
         b->epoch = theirs->epoch;
         b->released |= theirs->released;
     }
-    if (theirs->volume > b->volume)
+    if (theirs->volume > b->volume) {
         b->volume = theirs->volume;
+        b->volume_from = theirs->volume_from;
+    }
     if (unit_publish(e, u, &seq))
         seq = UINT64_MAX; /* units_tick tries again */
     if (claiming || seq == UINT64_MAX)

@@ -444,7 +444,9 @@ static void move(struct engine *e, uint64_t client, const struct command *c)
     }
     char text[REASON_SIZE];
     struct app *a = app_find(e, &named_app->uid);
-    enum err err = planner_move(e, a, c->slot, c->node, client, text, sizeof text);
+    enum err err = c->kind == COMMAND_VOLUME_MOVE
+                       ? planner_carry(e, a, c->slot, c->node, client, text, sizeof text)
+                       : planner_move(e, a, c->slot, c->node, client, text, sizeof text);
     if (err)
         refuse(e, client, err, "%s", text);
 }
@@ -481,6 +483,7 @@ void commands_on_command(struct engine *e, uint64_t client, const struct command
         remove_app(e, client, c);
         break;
     case COMMAND_MOVE:
+    case COMMAND_VOLUME_MOVE:
         move(e, client, c);
         break;
     case COMMAND_LEAVE:

@@ -34,8 +34,17 @@ enum effect_kind {
     EFFECT_QUIT,         /* we have left, or told our peers that we are away: end */
     EFFECT_VOLUME_MAKE,  /* make the volume `unit` (app, slot, the epoch that it is made at): start.blocks, start.app;
                             one that is there already is kept. EVENT_VOLUME answers */
-    EFFECT_VOLUME_CHECK  /* it is there, and has what start.blocks say, or gets it: a file that is new, or larger.
+    EFFECT_VOLUME_CHECK, /* it is there, and has what start.blocks say, or gets it: a file that is new, or larger.
                             EVENT_VOLUME answers */
+    EFFECT_VOLUME_FETCH, /* have the volume `unit` be as that of the same slot on the node `peer` at `address`, which
+                            was made at epoch `seq`, with what start.blocks say; `id` is the enum volume_pass.
+                            EVENT_VOLUME_FETCHED answers */
+    EFFECT_VOLUME_DROP   /* the volume `unit` goes from this disk, half copied or whole */
+};
+
+enum volume_pass {
+    VOLUME_FIRST_PASS = 1, /* a guest writes on there: most of it, so that the last pass is short */
+    VOLUME_LAST_PASS = 2   /* no guest has it: all of it, compared piece by piece; only then it is there */
 };
 
 enum log_level { LOG_DEBUG = 0, LOG_INFO = 1, LOG_WARN = 2, LOG_ERROR = 3 };

@@ -141,6 +141,9 @@ static void dispatch(struct engine *e, const struct event *ev)
     case EVENT_VOLUME:
         volumes_on_event(e, ev);
         break;
+    case EVENT_VOLUME_FETCHED:
+        carry_on_event(e, ev);
+        break;
     case EVENT_IMAGE:
         units_on_image(e, ev);
         break;

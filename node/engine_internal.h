@@ -16,6 +16,7 @@
  *   claims.c    the host: its own claims as the disk and the peers tell of them
  *   images.c    the host: images wanted, fetched, held
  *   volumes.c   where a slot's volume is, and who may run the slot
+ *   carry.c     a volume is carried to another host
  *   commands.c  what operators ask
  */
 #ifndef UNIMESH_NODE_ENGINE_INTERNAL_H
@@ -106,11 +107,13 @@ struct slot {
         enum unit_state state;
         uint64_t boot;     /* of the owner, when it said so */
         uint64_t volume;   /* … and a volume of the slot that it has; 0: none */
+        node_id volume_from;
         struct version spec;
     } real, surrogate;
     struct slot_volume {     /* the slot's: owner 0: none was made */
         node_id owner;
         uint64_t epoch;
+        node_id from;        /* who had it before; 0: it was made there */
     } volume;
     bool dirty;              /* to be worked out again */
     uint64_t surrogates;     /* whose there are, as bits by a hash: who lives changes who holds it */
@@ -208,10 +211,24 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint64_t volume_asked;      /* the volume that we asked to be made or looked at; 0: none */
     bool volume_made;           /* … to be made */
     bool volume_here;           /* it is there: the next start may be */
+    node_id carry_from;         /* its volume is to be carried here from there; 0: it isn't */
+    uint64_t carry_volume;      /* … and is this one here */
     bool inherited;             /* the claim is an earlier life's, and nothing was started for it in this one */
     struct unit_body body;      /* as last published */
     node_id offer_from;         /* who offered it, and so may have the image */
     struct message_offer offer;
+};
+
+/* ---- carry.c ------------------------------------------------------------------------------------ */
+
+enum { CARRIES_MAX = 8 };
+enum carry_state { CARRY_NONE, CARRY_COPYING, CARRY_COPIED, CARRY_FAILED };
+
+struct carry { /* a volume that we copy before we claim its slot */
+    struct unit_id volume; /* what it is to be here: the offer's */
+    enum carry_state state;
+    uint64_t asked_ms; /* when the offer came last */
+    char reason[REASON_SIZE];
 };
 
 /* A run that no claim of ours names: stopped, once we have synced. How much memory it takes nobody knows, so that
@@ -436,6 +453,7 @@ struct engine {
     uint32_t reserved_mib;
     struct unit_id *volumes; /* on this disk: app, slot, the epoch that each was made at */
     uint32_t volume_count, volume_size;
+    struct carry carries[CARRIES_MAX];
     struct image *images;
     struct image *images_missing; /* wanted, and not here */
 
@@ -584,6 +602,9 @@ uint64_t planner_deadline(const struct engine *e);
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *a);
 enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
                       char *text, size_t size) MUST_USE;
+/* The same of one that has a volume, which goes along. */
+enum err planner_carry(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
+                       char *text, size_t size) MUST_USE;
 /* A claim of ours is on disk: the app's notaries hear of it at once, before one of them offers the slot elsewhere. */
 void planner_tell_notaries(struct engine *e, const struct app *a, uint32_t slot);
 /* Why nobody carries the slot, for people. */
@@ -675,7 +696,7 @@ enum volume_place {
 /* Who may run a slot of an app that has blocks. *home: where its volume is; 0: nowhere yet. */
 enum volume_place volumes_place(const struct engine *e, const struct app *a, uint32_t slot, node_id *home);
 /* An owner's record tells of a volume of the slot; epoch 0: of none. */
-void slot_volume_see(struct app *a, uint32_t slot, node_id owner, uint64_t epoch);
+void slot_volume_see(struct app *a, uint32_t slot, node_id owner, uint64_t epoch, node_id from);
 /* Why a slot waits, if its volume is why. False: it isn't. */
 bool volumes_reason(const struct engine *e, const struct app *a, uint32_t slot, char *text, size_t size);
 /* The host: is an offer not to be taken, as the volume is elsewhere? */
@@ -688,7 +709,22 @@ void volumes_on_event(struct engine *e, const struct event *ev);
 /* Why this host failed to run the slot, if it said so: over what `why` holds. */
 void volumes_fault(const struct engine *e, const struct app *a, uint16_t slot, char *why, size_t size);
 /* What our own record of the slot says of a volume here. */
-uint64_t volumes_recall(const struct engine *e, const struct unit_key *key);
+void volumes_recall(const struct engine *e, struct unit *u);
+/* The volume is here and whole: our record says so, and the unit may start once that is on disk. */
+void volume_have(struct engine *e, struct unit *u, uint64_t volume);
+
+/* ---- carry.c ------------------------------------------------------------------------------------- */
+
+/* The host that an offer has us carry a volume from; 0: none. */
+node_id carry_source(const struct engine *e, const struct app *a, const struct message_offer *o);
+/* True: answered; the volume isn't copied yet, or can't be. */
+bool carry_first(struct engine *e, node_id from, const struct message_offer *o, const struct app *a,
+                 const struct spec_body *spec, enum target target);
+void carry_claimed(struct engine *e, struct unit *u, const struct app *a, const struct message_offer *o);
+/* Nothing runs there any more: fetch the rest. */
+void carry_last(struct engine *e, struct unit *u, const struct app *a);
+void carry_on_event(struct engine *e, const struct event *ev);
+void carry_tick(struct engine *e); /* drop what others carried away */
 
 /* ---- commands.c --------------------------------------------------------------------------------- */
 

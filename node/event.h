@@ -22,8 +22,9 @@ enum event_kind {
     EVENT_JOIN,         /* a peer may be at `address` (--join, resolved; or discovered) */
     EVENT_COMMAND,      /* the client `id` asks for `command` */
     EVENT_STOPPING,     /* we are asked to end, guests staying: say that we are away, then EFFECT_QUIT */
-    EVENT_VOLUME        /* the volume `unit` (app, slot, the epoch that it was made at) is on disk, as it was asked
+    EVENT_VOLUME,       /* the volume `unit` (app, slot, the epoch that it was made at) is on disk, as it was asked
                            for; or, with err and text, it could not be made, or isn't there */
+    EVENT_VOLUME_FETCHED /* the pass `id` of fetching the volume `unit` has ended: err, text */
 };
 
 /* Whose fault an end is decides what follows. */
@@ -67,7 +68,8 @@ enum command_kind {
     COMMAND_MOVE,    /* app, slot, node (0: anywhere else) */
     COMMAND_LEAVE,   /* hand over, tell the others, EFFECT_QUIT */
     COMMAND_NODE_STOP, /* end the guests too, then as EVENT_STOPPING */
-    COMMAND_IMAGE_REMOVE /* image: dropped everywhere? no: here; refused while an app uses it */
+    COMMAND_IMAGE_REMOVE, /* image: dropped everywhere? no: here; refused while an app uses it */
+    COMMAND_VOLUME_MOVE /* app, slot, node (0: anywhere else): the unit, and its volume with it */
 };
 
 enum { ACK_DEFAULT = 0 /* min(3, live) */, REPLICAS_KEEP = UINT32_MAX };

@@ -383,6 +383,9 @@ static void offer_continue(struct engine *e, struct app *a, uint32_t slot)
         plan_at(e, s->offer.next_ms);
 }
 
+static enum err move_begin(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client, char *text,
+                           size_t size);
+
 void planner_on_answer(struct engine *e, node_id from, const struct message_offer_answer *m)
 {
     struct app *a = app_find(e, &m->id.app);
@@ -406,7 +409,8 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
             uint64_t client = s->offer.client;
             char text[REASON_SIZE];
             offer_clear(e, a, s);
-            enum err err = planner_move(e, a, m->id.slot, 0, client, text, sizeof text);
+            apps_refresh(e);
+            enum err err = move_begin(e, a, m->id.slot, 0, client, text, sizeof text);
             if (err && client)
                 commands_reply(e, client, err, &a->uid, a->revision, text);
         } else if (move) {
@@ -427,14 +431,15 @@ void planner_on_answer(struct engine *e, node_id from, const struct message_offe
             offer_clear(e, a, s);
         break;
     case OFFER_WAIT:
+        if (move && a->blocks)
+            s->offer.until_ms = e->now + MOVE_TIMEOUT_MS; /* a large volume is copied */
         break;
     }
 }
 
-enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client,
-                      char *text, size_t size)
+static enum err move_begin(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client, char *text,
+                           size_t size)
 {
-    apps_refresh(e);
     const struct slot_claim *c = slot < a->replicas ? slot_holder(e, a, slot) : NULL;
     struct slot *s = c ? &a->slots[slot] : NULL;
     if (!c) {
@@ -457,10 +462,6 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
         snprintf(text, size, "%s/%u is being placed already", a->name, slot);
         return ERR_BUSY;
     }
-    if (a->blocks) {
-        snprintf(text, size, "%s/%u has a volume, and stays where that is", a->name, slot);
-        return ERR_CONFLICT;
-    }
     struct plan p = {.app = a};
     bool anywhere = to == 0;
     if (anywhere)
@@ -476,6 +477,30 @@ enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to
     planner_app(e, a);
     offer_begin(e, a, slot, to, OFFER_MOVE);
     return ERR_OK;
+}
+
+enum err planner_move(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client, char *text,
+                      size_t size)
+{
+    apps_refresh(e);
+    if (!a->blocks)
+        return move_begin(e, a, slot, to, client, text, size);
+    snprintf(text, size, "%.40s/%u has a volume, and stays where that is (meshctl volume move)", a->name, slot);
+    return ERR_CONFLICT;
+}
+
+enum err planner_carry(struct engine *e, struct app *a, uint16_t slot, node_id to, uint64_t client, char *text,
+                       size_t size)
+{
+    apps_refresh(e);
+    const struct slot_claim *c = slot < a->replicas ? slot_holder(e, a, slot) : NULL;
+    if (a->blocks && c && a->slots[slot].volume.owner == c->owner)
+        return move_begin(e, a, slot, to, client, text, size);
+    if (a->blocks && slot < a->slot_count && a->slots[slot].volume.owner)
+        snprintf(text, size, "%s/%u doesn't run where its volume is; start it first", a->name, slot);
+    else
+        snprintf(text, size, "%s/%u has no volume to move", a->name, slot);
+    return ERR_NOT_FOUND;
 }
 
 /* ---- The pass -------------------------------------------------------------------------------------- */

@@ -32,7 +32,7 @@ struct unit *unit_add(struct engine *e, const struct uid *app, uint16_t slot)
     u->key = (struct unit_key){.app = *app, .slot = slot};
     u->body.exit_status = -1;
     u->found = e->scanned;
-    u->body.volume = volumes_recall(e, &u->key);
+    volumes_recall(e, u);
     HASH_ADD(hh, e->units, key, sizeof u->key, u);
     if (!u->hh.tbl) {
         mem_free(mem, u);
@@ -751,6 +751,7 @@ void units_tick(struct engine *e)
     e->units_dirty = false;
     e->units_next_ms = UINT64_MAX;
     faults_expire(e);
+    carry_tick(e);
     if (e->ready)
         stop_strangers(e);
     if (e->ready && !e->addresses_looked)

@@ -17,9 +17,9 @@ static struct claim volume_claim(const struct app *a, uint32_t slot, const struc
     return (struct claim){.id = {.app = a->uid, .slot = (uint16_t)slot, .epoch = v->epoch}, .owner = v->owner};
 }
 
-void slot_volume_see(struct app *a, uint32_t slot, node_id owner, uint64_t epoch)
+void slot_volume_see(struct app *a, uint32_t slot, node_id owner, uint64_t epoch, node_id from)
 {
-    const struct slot_volume v = {.owner = owner, .epoch = epoch};
+    const struct slot_volume v = {.owner = owner, .epoch = epoch, .from = from};
     struct slot_volume *best = &a->slots[slot].volume;
     const struct claim ours = volume_claim(a, slot, &v), theirs = volume_claim(a, slot, best);
     if (epoch && (!best->owner || claim_compare(&ours, &theirs) > 0))
@@ -87,7 +87,8 @@ bool volumes_refuse(const struct engine *e, const struct app *a, const struct me
     if (!a->blocks)
         return false;
     enum volume_place place = volumes_place(e, a, o->id.slot, &home);
-    bool takes = place == VOLUME_ANYWHERE || (place == VOLUME_HOME && home == e->crypto->node);
+    bool ours = home == e->crypto->node || carry_source(e, a, o);
+    bool takes = place == VOLUME_ANYWHERE || (place == VOLUME_HOME && ours);
     if (takes && !o->surrogate)
         return false;
     snprintf(why, size, "a minority makes no volumes");
@@ -177,10 +178,13 @@ static bool own_record(const struct engine *e, const struct uid *app, uint16_t s
     return entry && !unit_body_decode(entry->record.body, out);
 }
 
-uint64_t volumes_recall(const struct engine *e, const struct unit_key *key)
+void volumes_recall(const struct engine *e, struct unit *u)
 {
     struct unit_body body;
-    return own_record(e, &key->app, key->slot, &body) ? body.volume : 0;
+    if (!own_record(e, &u->key.app, u->key.slot, &body))
+        return;
+    u->body.volume = body.volume;
+    u->body.volume_from = body.volume_from;
 }
 
 void volumes_fault(const struct engine *e, const struct app *a, uint16_t slot, char *why, size_t size)
@@ -251,6 +255,11 @@ bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const 
         return true;
     if (u->volume_here)
         return !other_runs(e, u);
+    if (u->carry_from) {
+        if (!u->volume_asked && !other_runs(e, u))
+            carry_last(e, u, a);
+        return false;
+    }
     enum volume_place place = volumes_place(e, a, u->key.slot, &home);
     bool elsewhere = home && home != e->crypto->node && place != VOLUME_ANYWHERE;
     if (u->body.surrogate || elsewhere) {
@@ -266,8 +275,9 @@ bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const 
 }
 
 /* It is told of before anything starts with it: the write of that is waited for as the claim's is. */
-static void volume_have(struct engine *e, struct unit *u, uint64_t volume)
+void volume_have(struct engine *e, struct unit *u, uint64_t volume)
 {
+    here_add(e, &(struct unit_id){.app = u->key.app, .slot = u->key.slot, .epoch = volume});
     u->volume_here = true;
     units_dirty(e);
     if (u->body.volume == volume)
@@ -288,10 +298,13 @@ void volumes_on_event(struct engine *e, const struct event *ev)
     units_dirty(e);
     if (u->run != RUN_NONE || u->body.released)
         return; /* given up meanwhile: what was made is empty, and nobody's */
-    if (!ev->err)
+    if (!ev->err) {
+        if (u->volume_made)
+            u->body.volume_from = 0;
         volume_have(e, u, ev->unit.epoch);
-    else if (u->volume_made)
+    } else if (u->volume_made) {
         unit_pass_on(e, u, ev->text);
-    else
+    } else {
         unit_retry(e, u, ev->text);
+    }
 }

@@ -86,7 +86,7 @@ void control_command(struct conn *c, const struct control_command *o)
             node_stop(c->control->node);
         return;
     }
-    if (o->kind == COMMAND_MOVE && o->node[0]) {
+    if ((o->kind == COMMAND_MOVE || o->kind == COMMAND_VOLUME_MOVE) && o->node[0]) {
         enum err err = engine_find_node(e, o->node, &command.node);
         if (err) {
             conn_end(

@@ -329,6 +329,8 @@ static void effect_do(struct node *n, const struct effect *f)
         break;
     case EFFECT_VOLUME_MAKE:
     case EFFECT_VOLUME_CHECK:
+    case EFFECT_VOLUME_FETCH:
+    case EFFECT_VOLUME_DROP:
         volumes_see(n, f);
         break;
     case EFFECT_IMAGE_FETCH:

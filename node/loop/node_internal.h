@@ -142,7 +142,11 @@ void scrub_begin(struct node *n);
 /* ---- volumes.c ---------------------------------------------------------------------------------- */
 
 enum err volumes_begin(struct node *n, char *why, size_t size) MUST_USE;
-void volumes_see(struct node *n, const struct effect *f); /* VOLUME_MAKE or VOLUME_CHECK */
+void volumes_see(struct node *n, const struct effect *f); /* EFFECT_VOLUME_… */
+
+/* ---- volume_fetch.c ----------------------------------------------------------------------------- */
+
+void volume_fetch(struct node *n, const struct effect *f);
 
 /* ---- resolver.c: --join ---------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@ enum { OPEN_TIMEOUT_MS = 5000 };
 enum err volume_say_send(struct channel *ch, const struct volume_say *s)
 {
     static uint8_t message[VOLUME_CHUNK + 1024];
-    static const uint32_t fields[] = {0, 9, 3, 3, 1};
+    static const uint32_t fields[] = {0, 9, 3, 3, 1, 3};
     struct pack k;
     pack_init(&k, message, sizeof message);
     pack_array(&k, fields[s->word]);
@@ -33,6 +33,7 @@ enum err volume_say_send(struct channel *ch, const struct volume_say *s)
         pack_str(&k, s->text);
         break;
     case VOLUME_DATA:
+    case VOLUME_HASHES:
         pack_uint(&k, s->offset);
         pack_bin(&k, s->bytes.p, s->bytes.len);
         break;
@@ -57,12 +58,12 @@ static void row_decode(struct cursor *c, struct volume_say *out)
 
 enum err volume_say_decode(const void *p, size_t len, struct volume_say *out)
 {
-    static const uint32_t fields[] = {0, 8, 2, 2, 0};
+    static const uint32_t fields[] = {0, 8, 2, 2, 0, 2};
     struct cursor c;
     cursor_init(&c, p, len);
     memset(out, 0, sizeof *out);
     uint32_t more = cursor_array_from(&c, 1);
-    out->word = (enum volume_word)cursor_uint(&c, VOLUME_MORE);
+    out->word = (enum volume_word)cursor_uint(&c, VOLUME_HASHES);
     if (!c.err && (out->word < VOLUME_ROW || more < fields[out->word]))
         cursor_fail(&c, ERR_INVALID);
     if (c.err)
@@ -76,6 +77,7 @@ enum err volume_say_decode(const void *p, size_t len, struct volume_say *out)
         cursor_text(&c, out->text, sizeof out->text);
         break;
     case VOLUME_DATA:
+    case VOLUME_HASHES:
         out->offset = cursor_uint(&c, INT64_MAX);
         out->bytes = cursor_bin(&c, VOLUME_CHUNK);
         break;

@@ -5,6 +5,8 @@
 #include "store/base/cursor.h"
 #include "store/disk.h"
 
+#include <poll.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 
 enum {
     SERVED_MAX = 16,
+    LOCK_TRIES = 100, /* a shim that has told its end has its lock for a moment still */
+    LOCK_STEP_MS = 20,
     SKIP_BYTES = 32 * 1024 * 1024 /* of zeros, in one piece of work */
 };
 
@@ -23,7 +27,7 @@ static enum err ask_decode(const uint8_t *p, size_t len, struct volume_ask *out)
     memset(out, 0, sizeof *out);
     uint32_t more = cursor_array_from(&c, VOLUME_ASK_FIELDS);
     uint64_t version = cursor_uint(&c, UINT32_MAX);
-    out->op = (enum volume_op)cursor_uint(&c, VOLUME_WRITE);
+    out->op = (enum volume_op)cursor_uint(&c, VOLUME_DIFF);
     cursor_fixed(&c, out->id.app.b, sizeof out->id.app.b);
     out->id.slot = (uint16_t)cursor_uint(&c, UINT16_MAX);
     out->id.epoch = cursor_uint(&c, UINT64_MAX);
@@ -44,8 +48,10 @@ struct served {
     bool busy, drop_folder;
     int fd;
     uint64_t size, offset, at; /* of the device; read so far; where `bytes` are */
-    uint8_t *bytes;
+    uint8_t *bytes; /* a piece; DIFF: a batch of them */
     size_t len;
+    uint8_t hashes[VOLUME_BATCH * VOLUME_HASH]; /* DIFF: of the pieces from `at` on, as the asker has them */
+    bool differs[VOLUME_BATCH];
     struct volume_say *rows; /* LIST */
     size_t row_count;
     enum err err;
@@ -112,11 +118,40 @@ static void read_on(struct served *s)
     }
 }
 
+void volume_hash(const void *p, size_t len, uint8_t out[static VOLUME_HASH])
+{
+    CHECK(crypto_generichash(out, VOLUME_HASH, p, len, NULL, 0) == 0);
+}
+
+static size_t piece_len(const struct served *s, uint64_t piece)
+{
+    uint64_t from = piece * VOLUME_CHUNK;
+    return s->size - from < VOLUME_CHUNK ? (size_t)(s->size - from) : (size_t)VOLUME_CHUNK;
+}
+
+static void pieces_compare(struct served *s)
+{
+    uint8_t hash[VOLUME_HASH];
+    for (uint32_t i = 0; i < s->len / VOLUME_HASH && !s->err; i++) {
+        uint8_t *piece = s->bytes + (size_t)i * VOLUME_CHUNK;
+        size_t len = piece_len(s, s->at + i), got;
+        s->err = disk_read_at(s->fd, piece, len, (s->at + i) * VOLUME_CHUNK, &got);
+        volume_hash(piece, len, hash);
+        s->differs[i] = memcmp(hash, s->hashes + (size_t)i * VOLUME_HASH, sizeof hash) != 0;
+    }
+}
+
 static void device_open(struct served *s)
 {
     struct stat st;
-    s->bytes = malloc(VOLUME_CHUNK);
-    s->err = volume_device_open(s->dir, &s->ask.id, s->ask.device, s->ask.live ? VOLUME_LIVE : VOLUME_LOCKED, &s->fd);
+    int tries = s->ask.op == VOLUME_DIFF ? LOCK_TRIES : 1;
+    s->bytes = malloc((size_t)(s->ask.op == VOLUME_DIFF ? VOLUME_BATCH : 1) * VOLUME_CHUNK);
+    do {
+        if (s->err == ERR_BUSY)
+            (void)poll(NULL, 0, LOCK_STEP_MS); /* on a worker: nothing tells of a lock that goes */
+        s->err = volume_device_open(s->dir, &s->ask.id, s->ask.device, s->ask.live ? VOLUME_LIVE : VOLUME_LOCKED,
+                                    &s->fd);
+    } while (s->err == ERR_BUSY && --tries > 0);
     if (s->err == ERR_BUSY)
         snprintf(s->text, sizeof s->text, "it is in use: stop its app first%s",
                  s->ask.op == VOLUME_READ ? ", or take it as it is just now, in the middle of writing: --live" : "");
@@ -143,6 +178,8 @@ static void on_work(uv_work_t *w)
         s->err = fsync(s->fd) == 0 ? ERR_OK : ERR_IO;
     } else if (s->ask.op == VOLUME_READ) {
         read_on(s);
+    } else if (s->ask.op == VOLUME_DIFF) {
+        pieces_compare(s);
     } else {
         s->err = disk_write_at(s->fd, s->bytes, s->len, s->at);
     }
@@ -166,6 +203,28 @@ static void read_send(struct served *s)
         work_begin(s);
 }
 
+static void diff_send(struct served *s, bool opened)
+{
+    struct volume_say say = {.word = VOLUME_ROW, .id = s->ask.id, .device = {.size_bytes = s->size}};
+    memcpy(say.device.device, s->ask.device, sizeof say.device.device);
+    if (!opened) {
+        say.word = VOLUME_DATA;
+        for (uint32_t i = 0; i < s->len / VOLUME_HASH && !s->err; i++) {
+            say.offset = (s->at + i) * VOLUME_CHUNK;
+            say.bytes = (struct slice){.p = s->bytes + (size_t)i * VOLUME_CHUNK, .len = piece_len(s, s->at + i)};
+            if (s->differs[i])
+                s->err = volume_say_send(s->channel, &say);
+        }
+        say.word = VOLUME_MORE;
+    }
+    if (!s->err)
+        s->err = volume_say_send(s->channel, &say);
+    if (s->err)
+        served_end(s);
+    else
+        channel_resume(s->channel);
+}
+
 static void list_send(struct served *s)
 {
     for (size_t i = 0; i < s->row_count && !s->err; i++)
@@ -185,7 +244,7 @@ static void on_worked(uv_work_t *w, int status)
         served_free(s);
         return;
     }
-    bool sync = s->step == STEP_SYNC;
+    bool sync = s->step == STEP_SYNC, opened = s->step == STEP_OPEN;
     s->step = STEP_GO;
     if (s->err || sync || s->ask.op == VOLUME_REMOVE) {
         served_end(s);
@@ -193,11 +252,14 @@ static void on_worked(uv_work_t *w, int status)
         list_send(s);
     } else if (s->ask.op == VOLUME_READ) {
         read_send(s);
+    } else if (s->ask.op == VOLUME_DIFF) {
+        diff_send(s, opened);
     } else {
-        channel_resume(s->channel);
         s->err = volume_say_send(s->channel, &more);
         if (s->err)
             served_end(s);
+        else
+            channel_resume(s->channel);
     }
 }
 
@@ -205,9 +267,23 @@ static void work_begin(struct served *s)
 {
     s->busy = true;
     s->work.data = s;
-    if (s->ask.op == VOLUME_WRITE)
+    if (s->ask.op == VOLUME_WRITE || s->ask.op == VOLUME_DIFF)
         channel_pause(s->channel);
     CHECK(uv_queue_work(s->node->loop, &s->work, on_work, on_worked) == 0);
+}
+
+/* What is said in its turn, and fits. */
+static bool turn_check(struct served *s, const struct volume_say *say)
+{
+    uint64_t pieces = (s->size + VOLUME_CHUNK - 1) / VOLUME_CHUNK, len = say->bytes.len;
+    if (say->word == VOLUME_END)
+        return say->err == ERR_OK;
+    if (s->ask.op == VOLUME_DIFF)
+        return say->word == VOLUME_HASHES && len > 0 && len <= sizeof s->hashes && len % VOLUME_HASH == 0 &&
+               say->offset < pieces && len / VOLUME_HASH <= pieces - say->offset;
+    if (say->word == VOLUME_DATA && (say->offset > s->size || len > s->size - say->offset))
+        snprintf(s->text, sizeof s->text, "it is larger than the volume");
+    return say->word == VOLUME_DATA && !s->text[0];
 }
 
 static void on_message(void *ctx, struct channel *ch, const void *p, size_t len)
@@ -215,24 +291,20 @@ static void on_message(void *ctx, struct channel *ch, const void *p, size_t len)
     struct served *s = ctx;
     struct volume_say say;
     (void)ch;
-    if (s->ask.op != VOLUME_WRITE || s->busy)
+    if ((s->ask.op != VOLUME_WRITE && s->ask.op != VOLUME_DIFF) || s->busy)
         return;
     s->err = volume_say_decode(p, len, &say);
-    bool data = !s->err && say.word == VOLUME_DATA;
-    if (data && (say.offset > s->size || say.bytes.len > s->size - say.offset)) {
-        s->err = ERR_TOO_LARGE;
-        snprintf(s->text, sizeof s->text, "it is larger than the volume");
-    }
-    if (s->err || (!data && (say.word != VOLUME_END || say.err))) {
-        s->err = s->err ? s->err : ERR_CLOSED;
+    if (!s->err && !turn_check(s, &say))
+        s->err = ERR_INVALID;
+    if (s->err) {
         served_end(s);
         return;
     }
-    s->step = data ? STEP_GO : STEP_SYNC;
+    s->step = say.word == VOLUME_END ? STEP_SYNC : STEP_GO;
     s->at = say.offset;
     s->len = say.bytes.len;
     if (s->len)
-        memcpy(s->bytes, say.bytes.p, s->len);
+        memcpy(s->ask.op == VOLUME_DIFF ? s->hashes : s->bytes, say.bytes.p, s->len);
     work_begin(s);
 }
 

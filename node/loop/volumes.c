@@ -31,6 +31,8 @@ static void on_work(uv_work_t *w)
     pthread_mutex_lock(&making);
     if (j->kind == EFFECT_VOLUME_MAKE)
         j->err = volume_make(j->dir, &j->id, j->app, j->blocks, j->count, j->quota_mib, j->why, sizeof j->why);
+    else if (j->kind == EFFECT_VOLUME_DROP)
+        j->err = volume_drop(j->dir, &j->id);
     else
         j->err = volume_check(j->dir, &j->id, j->blocks, j->count, j->quota_mib, j->why, sizeof j->why);
     pthread_mutex_unlock(&making);
@@ -41,17 +43,24 @@ static void on_worked(uv_work_t *w, int status)
     struct volume_job *j = w->data;
     struct event ev = {.kind = EVENT_VOLUME, .unit = j->id, .err = j->err, .text = j->why};
     (void)status;
+    if (j->err && !j->why[0])
+        snprintf(j->why, sizeof j->why, "%s", err_text(j->err));
     if (j->err)
         node_log(j->node, LOG_WARN, "volume.failed", "app=%s slot=%u what=\"%s\"", j->app, j->id.slot, j->why);
     else if (j->kind == EFFECT_VOLUME_MAKE)
         node_log(j->node, LOG_INFO, "volume.made", "app=%s slot=%u volume=%llx", j->app, j->id.slot,
                  (unsigned long long)j->id.epoch);
-    node_step(j->node, &ev); /* of a node that ends: nothing */
+    if (j->kind != EFFECT_VOLUME_DROP)
+        node_step(j->node, &ev); /* of a node that ends: nothing */
     free(j);
 }
 
 void volumes_see(struct node *n, const struct effect *f)
 {
+    if (f->kind == EFFECT_VOLUME_FETCH) {
+        volume_fetch(n, f);
+        return;
+    }
     struct volume_job *j = calloc(1, sizeof *j);
     CHECK(j && f->start.block_count <= BLOCKS_MAX);
     j->node = n;
@@ -59,8 +68,9 @@ void volumes_see(struct node *n, const struct effect *f)
     j->id = f->unit;
     j->count = f->start.block_count;
     j->quota_mib = n->options->volumes_mib;
-    memcpy(j->blocks, f->start.blocks, j->count * sizeof j->blocks[0]);
-    snprintf(j->app, sizeof j->app, "%s", f->start.app);
+    if (j->count > 0)
+        memcpy(j->blocks, f->start.blocks, j->count * sizeof j->blocks[0]);
+    snprintf(j->app, sizeof j->app, "%s", f->start.app ? f->start.app : "");
     snprintf(j->dir, sizeof j->dir, "%s/volumes", n->options->state_dir);
     j->work.data = j;
     CHECK(uv_queue_work(n->loop, &j->work, on_work, on_worked) == 0);

@@ -382,3 +382,76 @@ enum err volume_remove(const char *dir, const struct unit_id *id, const char *de
         folder_drop_empty(dir, id);
     return err;
 }
+
+/* ---- Copies of another's ------------------------------------------------------------------------- */
+
+enum err volume_aside_open(const char *dir, const struct unit_id *id, const char *app, const struct block_ref *b,
+                           uint32_t quota_mib, int *fd, char *why, size_t size)
+{
+    char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
+    enum err err = quota_check(dir, id, b, 1, quota_mib, why, size);
+    int top = err ? -1 : top_open(dir), folder = -1;
+    *fd = -1;
+    if (err)
+        return err;
+    volume_name(&id->app, id->slot, id->epoch, name);
+    (void)snprintf(aside, sizeof aside, ".%s", name);
+    if (top >= 0 && (mkdirat(top, aside, 0700) == 0 || errno == EEXIST))
+        folder = openat(top, aside, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    err = folder < 0 ? disk_err(errno) : about_write(folder, app);
+    if (!err) {
+        *fd = openat(folder, b->device, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        err = *fd < 0 ? disk_err(errno) : ERR_OK;
+    }
+    if (folder >= 0)
+        close(folder);
+    if (top >= 0)
+        close(top);
+    return err ? say(why, size, err, "its volume can't be copied to this disk: %s", err_text(err)) : ERR_OK;
+}
+
+enum err volume_aside_size(int fd, uint64_t size_bytes, uint32_t sparse)
+{
+    enum err err = sparse ? ERR_OK : disk_preallocate(fd, size_bytes);
+    return !err && ftruncate(fd, (off_t)size_bytes) < 0 ? disk_err(errno) : err;
+}
+
+enum err volume_aside_keep(const char *dir, const struct unit_id *id)
+{
+    char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
+    volume_name(&id->app, id->slot, id->epoch, name);
+    (void)snprintf(aside, sizeof aside, ".%s", name);
+    int top = top_open(dir), folder = top < 0 ? -1 : openat(top, aside, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    enum err err = folder < 0 ? disk_err(errno) : disk_sync_dir(folder);
+    if (!err && renameat(top, aside, top, name) < 0)
+        err = disk_err(errno);
+    if (!err)
+        err = disk_sync_dir(top);
+    if (folder >= 0)
+        close(folder);
+    if (top >= 0)
+        close(top);
+    return err;
+}
+
+enum err volume_drop(const char *dir, const struct unit_id *id)
+{
+    char name[VOLUME_NAME_SIZE], aside[ASIDE_SIZE];
+    struct volume_info v = {.device_count = 0};
+    int folder = folder_open(dir, id), top = top_open(dir);
+    bool whole = folder >= 0;
+    volume_name(&id->app, id->slot, id->epoch, name);
+    (void)snprintf(aside, sizeof aside, ".%s", name);
+    if (whole)
+        devices_read(folder, &v); /* closes it */
+    enum err err = top < 0 ? disk_err(errno) : v.held ? ERR_BUSY : ERR_OK;
+    if (!err && whole && renameat(top, name, top, aside) < 0)
+        err = disk_err(errno);
+    if (!err)
+        folder_drop(top, aside);
+    if (!err)
+        err = disk_sync_dir(top);
+    if (top >= 0)
+        close(top);
+    return err;
+}

@@ -39,6 +39,16 @@ enum volume_lock { VOLUME_LOCKED, VOLUME_LIVE };
 enum err volume_device_open(const char *dir, const struct unit_id *id, const char *device, enum volume_lock lock,
                             int *fd) MUST_USE;
 
+/* A copy of another's volume lies aside until it is kept. Open one of its devices, made if missing, and the folder,
+ * too; the caller closes *fd. Errors as volume_make's, of this device. */
+enum err volume_aside_open(const char *dir, const struct unit_id *id, const char *app, const struct block_ref *b,
+                           uint32_t quota_mib, int *fd, char *why, size_t size) MUST_USE;
+/* It gets that size, and its room, if it isn't sparse. ERR_DISK_FULL, ERR_IO. */
+enum err volume_aside_size(int fd, uint64_t size_bytes, uint32_t sparse) MUST_USE;
+enum err volume_aside_keep(const char *dir, const struct unit_id *id) MUST_USE; /* its files are on disk already */
+/* Whole or aside, it goes. ERR_BUSY: a guest has it. */
+enum err volume_drop(const char *dir, const struct unit_id *id) MUST_USE;
+
 struct volume_info {
     struct unit_id id; /* app, slot, epoch */
     char app[NAME_SIZE]; /* "": not known */

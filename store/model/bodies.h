@@ -224,6 +224,7 @@ struct unit_body {
     uint64_t boot;     /* the owner's when it said so: what another life of it says of running is stale */
     uint64_t volume;   /* the slot's volume is on the owner's disk, and was made at this epoch; 0: none is. It stays
                           when the claim goes. Of several the highest counts: see volumes.c */
+    node_id volume_from; /* the host that it was carried here from, which drops its own; 0: it was made here */
     char reason[REASON_SIZE];
     uint32_t address_count;
     struct unit_address

@@ -4,7 +4,13 @@
 
 #include <string.h>
 
-enum { FIELDS = 17, VOLUME = 1 /* more, where there is one */, VERSION_FIELDS = 2, ADDRESS_FIELDS = 3 };
+enum {
+    FIELDS = 17,
+    VOLUME = 1,      /* more, where there is one */
+    VOLUME_FROM = 1, /* and one more, where it was carried there */
+    VERSION_FIELDS = 2,
+    ADDRESS_FIELDS = 3
+};
 
 const char *unit_state_text(enum unit_state s)
 {
@@ -69,7 +75,8 @@ static void address_decode(struct cursor *c, struct unit_address *out)
 
 enum err unit_body_encode(const struct unit_body *u, struct pack *k)
 {
-    pack_array(k, u->volume ? FIELDS + VOLUME : FIELDS);
+    uint32_t more = !u->volume ? 0 : u->volume_from ? VOLUME + VOLUME_FROM : VOLUME;
+    pack_array(k, FIELDS + more);
     pack_uint(k, u->epoch);
     pack_uint(k, u->surrogate);
     pack_uint(k, u->released);
@@ -89,8 +96,10 @@ enum err unit_body_encode(const struct unit_body *u, struct pack *k)
     for (uint32_t i = 0; i < u->address_count; i++)
         address_encode(&u->addresses[i], k);
     pack_uint(k, u->boot);
-    if (u->volume)
+    if (more >= VOLUME)
         pack_uint(k, u->volume);
+    if (more > VOLUME)
+        pack_uint(k, u->volume_from);
     return pack_end(k);
 }
 
@@ -123,6 +132,10 @@ enum err unit_body_decode(struct slice body, struct unit_body *out)
     if (more >= VOLUME) {
         u.volume = cursor_uint(&c, UINT64_MAX);
         more -= VOLUME;
+    }
+    if (more >= VOLUME_FROM) {
+        u.volume_from = cursor_uint(&c, UINT64_MAX);
+        more -= VOLUME_FROM;
     }
     cursor_skip_n(&c, more);
     enum err err = cursor_end(&c);

@@ -35,7 +35,7 @@ struct options {
     X(refutations) X(takeovers) X(handovers) X(surrogates) X(overtaken) X(offers_refused) X(starts)            \
     X(restarts) X(stops) X(exits) X(fetches) X(fetch_failures) X(commands) X(acknowledged) X(refused_commands) \
     X(merged) X(syncs) X(pauses) X(half_links) X(clock_steps) X(node_stops) X(lost_stores) X(lost_records)     \
-    X(lost_hosts) X(blackouts) X(read_onlys) X(networks_gone) X(readdressed) X(volumes)
+    X(lost_hosts) X(blackouts) X(read_onlys) X(networks_gone) X(readdressed) X(volumes) X(volumes_carried)
 
 static void print_totals(const struct totals *t)
 {

@@ -429,6 +429,56 @@ static void a_network_goes(struct scenario *s)
     settle(s, "after it came back");
 }
 
+/* A guest that has a volume, on a host that runs. */
+static const struct guest *with_a_volume(struct scenario *s, const struct host **on)
+{
+    for (uint32_t i = 0; i < s->w->host_count; i++)
+        for (const struct guest *g = s->w->hosts[i].guests; g; g = g->next)
+            if (g->state == GUEST_RUNNING && !g->stopping && g->volume) {
+                *on = &s->w->hosts[i];
+                return g;
+            }
+    return NULL;
+}
+
+static uint32_t volumes_of(const struct host *h, const struct uid *app, uint16_t slot)
+{
+    uint32_t n = 0;
+    for (const struct volume *v = h->volumes; v; v = v->next)
+        n += uid_equal(&v->id.app, app) && v->id.slot == slot;
+    return n;
+}
+
+/* Where it is carried it has all that it had (volumes.c checks that as its guest starts); where it was, it is gone. */
+static void a_volume_is_carried(struct scenario *s)
+{
+    const struct host *from = NULL;
+    const struct guest *g = with_a_volume(s, &from);
+    struct host *h = view_host(s);
+    struct spec_body spec;
+    struct command c = {.kind = COMMAND_VOLUME_MOVE};
+    if (!g || !h)
+        return;
+    const struct unit_id unit = g->run;
+    const struct record_key key = record_key_app(RECORD_SPEC, &unit.app);
+    const struct entry *entry = replica_find(engine_records(h->engine), &key);
+    if (!entry || spec_body_decode(entry->record.body, &spec))
+        return;
+    uint32_t had = volumes_of(from, &unit.app, unit.slot);
+    uint64_t carried = s->w->total.volumes_carried;
+    c.app = spec.name;
+    c.slot = unit.slot;
+    bool moved = done(s, h, &c);
+    settle(s, "after a volume was moved");
+    if (s->w->failed || !moved)
+        return;
+    if (s->w->total.volumes_carried == carried)
+        world_fail(s->w, "%s/%u was moved with its volume, and the volume was not carried", spec.name, unit.slot);
+    else if (volumes_of(from, &unit.app, unit.slot) >= had)
+        world_fail(s->w, "%s/%u was carried away from host %u, which keeps its volume", spec.name, unit.slot,
+                   from->index);
+}
+
 void quiet_questions(struct scenario *s)
 {
     static void (*const more[])(struct scenario *) = {
@@ -446,4 +496,6 @@ void quiet_questions(struct scenario *s)
             more[i](s);
     if (!s->w->failed && scenario_has_networks(s) && rng_below(&s->net_rng, 3) == 0)
         a_network_goes(s);
+    if (!s->w->failed && scenario_has_networks(s) && rng_below(&s->volume_rng, 3) == 0)
+        a_volume_is_carried(s);
 }

@@ -206,7 +206,7 @@ static void command_by_chance(struct scenario *s)
     case 5:
     case 6:
     case 7:
-        c.kind = COMMAND_MOVE;
+        c.kind = a->spec.block_count > 0 ? COMMAND_VOLUME_MOVE : COMMAND_MOVE;
         c.slot = (uint16_t)rng_below(s->rng, 3);
         break;
     case 8:

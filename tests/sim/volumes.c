@@ -11,7 +11,7 @@
 enum { MAKE_FAILS_PERMILLE = 20 };
 
 struct written { /* what was written to a volume last, wherever it is */
-    struct unit_id id;
+    struct unit_id id; /* as it was made */
     uint32_t maker;
     uint64_t content;
     struct written *next;
@@ -27,7 +27,7 @@ static struct volume *volume_find(const struct host *h, const struct unit_id *id
 
 static struct written *written_find(struct world *w, const struct volume *v)
 {
-    const struct unit_id *id = &v->id;
+    const struct unit_id made = {.app = v->id.app, .slot = v->id.slot, .epoch = v->made}, *id = &made;
     struct written *x = w->written;
     while (x && !(x->maker == v->maker && uid_equal(&x->id.app, &id->app) && x->id.slot == id->slot &&
                   x->id.epoch == id->epoch))
@@ -39,6 +39,12 @@ static struct written *written_find(struct world *w, const struct volume *v)
     *x = (struct written){.id = *id, .maker = v->maker, .next = w->written};
     w->written = x;
     return x;
+}
+
+void volumes_tell(const struct host *h)
+{
+    for (const struct volume *v = h->volumes; v; v = v->next)
+        engine_volume(h->engine, &v->id);
 }
 
 void volumes_free(struct host *h)
@@ -125,7 +131,7 @@ static void on_make(struct world *w, const struct host *h, const struct unit_id 
                    home->index);
 }
 
-void volume_ask(struct world *w, struct host *h, const struct effect *f)
+static void volume_ask(struct world *w, struct host *h, const struct effect *f)
 {
     bool make = f->kind == EFFECT_VOLUME_MAKE;
     if (make)
@@ -137,14 +143,14 @@ void volume_ask(struct world *w, struct host *h, const struct effect *f)
     n->err = fails ? ERR_DISK_FULL : ERR_OK;
 }
 
-void volume_done(struct world *w, struct host *h, const struct event_node *n)
+static void volume_done(struct world *w, struct host *h, const struct event_node *n)
 {
     struct event ev = {.kind = EVENT_VOLUME, .unit = n->unit, .err = n->err, .text = "no room on its disk"};
     struct volume *v = volume_find(h, &n->unit);
     if (!v && !n->err && n->id) {
         v = calloc(1, sizeof *v);
         CHECK(v);
-        *v = (struct volume){.id = n->unit, .maker = h->index, .next = h->volumes};
+        *v = (struct volume){.id = n->unit, .maker = h->index, .made = n->unit.epoch, .next = h->volumes};
         h->volumes = v;
         w->total.volumes++;
     } else if (!v && !n->err) {
@@ -152,6 +158,64 @@ void volume_done(struct world *w, struct host *h, const struct event_node *n)
                    (unsigned long long)n->unit.epoch, n->unit.slot);
     }
     host_step(w, h, &ev);
+}
+
+/* What the other's volume holds when the copy ends. */
+static void volume_fetch(struct world *w, struct host *h, const struct effect *f)
+{
+    const struct host *from = world_host_of(w, f->peer);
+    struct event_node *n =
+        world_later(w, 20 + rng_below(&w->volume_rng, 2000), NODE_VOLUME_FETCHED, h, &f->seq, sizeof f->seq);
+    n->unit = f->unit;
+    n->id = f->id;
+    n->from = from ? from->index : h->index;
+}
+
+static bool in_use(const struct host *h, const struct unit_id *id)
+{
+    for (const struct guest *g = h->guests; g; g = g->next)
+        if (g->state != GUEST_ENDED && uid_equal(&g->run.app, &id->app) && g->run.slot == id->slot &&
+            g->volume == id->epoch)
+            return true;
+    return false;
+}
+
+static void volume_fetched(struct world *w, struct host *h, const struct event_node *n)
+{
+    const struct host *from = &w->hosts[n->from];
+    struct unit_id theirs = n->unit;
+    memcpy(&theirs.epoch, n->bytes, sizeof theirs.epoch);
+    const struct volume *source = volume_find(from, &theirs);
+    bool last = n->id == VOLUME_LAST_PASS;
+    bool ok = source && from != h && from->engine && hosts_talk(h, from) && !(last && in_use(from, &theirs));
+    struct volume *v = volume_find(h, &n->unit);
+    if (ok && last && !v) {
+        v = calloc(1, sizeof *v);
+        CHECK(v);
+        *v = (struct volume){.id = n->unit, .maker = source->maker, .made = source->made, .next = h->volumes};
+        h->volumes = v;
+        w->total.volumes_carried++;
+    }
+    if (ok && last)
+        v->content = source->content;
+    struct event ev = {.kind = EVENT_VOLUME_FETCHED, .unit = n->unit, .id = n->id,
+                       .err = ok ? ERR_OK : ERR_UNREACHABLE, .text = ok ? "" : "its host broke off"};
+    host_step(w, h, &ev);
+}
+
+static void volume_drop(struct world *w, struct host *h, const struct unit_id *id)
+{
+    if (in_use(h, id))
+        world_fail(w, "host %u drops volume %llx of slot %u, which a guest has", h->index,
+                   (unsigned long long)id->epoch, id->slot);
+    for (struct volume **at = &h->volumes; *at; at = &(*at)->next) {
+        struct volume *v = *at;
+        if (!uid_equal(&v->id.app, &id->app) || v->id.slot != id->slot || v->id.epoch != id->epoch)
+            continue;
+        *at = v->next;
+        free(v);
+        return;
+    }
 }
 
 static void overlap_check(struct world *w, const struct host *h, const struct effect *f)
@@ -187,4 +251,22 @@ void volume_start(struct world *w, struct host *h, const struct effect *f)
         world_fail(w, "host %u starts slot %u on a copy of its volume that lacks what was written to another", h->index,
                    f->unit.slot);
     v->content = last->content = ++w->writes;
+}
+
+void volume_effect(struct world *w, struct host *h, const struct effect *f)
+{
+    if (f->kind == EFFECT_VOLUME_FETCH)
+        volume_fetch(w, h, f);
+    else if (f->kind == EFFECT_VOLUME_DROP)
+        volume_drop(w, h, &f->unit);
+    else
+        volume_ask(w, h, f);
+}
+
+void volume_event(struct world *w, struct host *h, const struct event_node *n)
+{
+    if (n->kind == NODE_VOLUME_FETCHED)
+        volume_fetched(w, h, n);
+    else
+        volume_done(w, h, n);
 }

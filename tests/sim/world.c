@@ -355,8 +355,7 @@ void host_start(struct world *w, struct host *h)
         engine_load(h->engine, v->bytes, v->len);
     for (struct held *im = h->images; im; im = im->hh.next)
         engine_image(h->engine, &im->image, im->size_bytes);
-    for (const struct volume *v = h->volumes; v; v = v->next)
-        engine_volume(h->engine, &v->id);
+    volumes_tell(h);
     found(w, h);
     world_later(w, 10 + rng_below(&w->guest_rng, 200), NODE_HOST, h, NULL, 0);
     for (uint32_t i = 0; i < 2 && i < w->host_count; i++) {
@@ -640,7 +639,9 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
         break;
     case EFFECT_VOLUME_MAKE:
     case EFFECT_VOLUME_CHECK:
-        volume_ask(w, h, f);
+    case EFFECT_VOLUME_FETCH:
+    case EFFECT_VOLUME_DROP:
+        volume_effect(w, h, f);
         break;
     case EFFECT_IMAGE_FETCH:
         image_fetch(w, h, f);
@@ -770,7 +771,7 @@ static void event_do(struct world *w, struct event_node *n)
     struct event ev = {0};
     bool of_daemon = n->kind == NODE_TIMER || n->kind == NODE_DATAGRAM || n->kind == NODE_CALL ||
                      n->kind == NODE_COMMIT || n->kind == NODE_IMAGE || n->kind == NODE_HOST ||
-                     n->kind == NODE_RESTART || n->kind == NODE_VOLUME;
+                     n->kind == NODE_RESTART || n->kind == NODE_VOLUME || n->kind == NODE_VOLUME_FETCHED;
     if (of_daemon && n->life != UINT32_MAX && n->life != h->life)
         return;
     switch (n->kind) {
@@ -839,7 +840,8 @@ static void event_do(struct world *w, struct event_node *n)
         tell_host(w, h);
         break;
     case NODE_VOLUME:
-        volume_done(w, h, n);
+    case NODE_VOLUME_FETCHED:
+        volume_event(w, h, n);
         break;
     case NODE_RESTART:
         daemon_free(w, h);

@@ -65,6 +65,7 @@ struct guest {
 struct volume {
     struct unit_id id;  /* app, slot, the epoch it was made at */
     uint32_t maker;     /* the host that made it: two sides of a split may make one at the same epoch */
+    uint64_t made;      /* … and at which epoch, wherever it has been carried since */
     uint64_t content;   /* what was written last: grows with every write anywhere */
     struct volume *next;
 };
@@ -116,7 +117,7 @@ struct totals {
     uint64_t commands, acknowledged, refused_commands, starts, stops, exits, fetches, fetch_failures;
     uint64_t takeovers, offers_refused, surrogates, overtaken, restarts, refutations, deaths, handovers;
     uint64_t merged, syncs;
-    uint64_t networks_gone, readdressed, volumes;
+    uint64_t networks_gone, readdressed, volumes, volumes_carried;
 };
 
 struct event_node;

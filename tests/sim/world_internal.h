@@ -18,6 +18,7 @@ enum event_node_kind {
     NODE_IMAGE,
     NODE_HOST,
     NODE_VOLUME,
+    NODE_VOLUME_FETCHED,
     NODE_RESTART
 };
 
@@ -43,9 +44,10 @@ void guest_stop(struct world *w, struct host *h, const struct unit_id *run);
 void guest_killed(struct world *w, struct host *h, const struct unit_id *run);
 void guest_forget(struct world *w, struct host *h, const struct unit_id *run);
 void guest_deadline(struct world *w, struct host *h, const struct effect *f);
-void volume_ask(struct world *w, struct host *h, const struct effect *f); /* VOLUME_MAKE, VOLUME_CHECK */
-void volume_done(struct world *w, struct host *h, const struct event_node *n);
+void volume_effect(struct world *w, struct host *h, const struct effect *f); /* EFFECT_VOLUME_… */
+void volume_event(struct world *w, struct host *h, const struct event_node *n); /* NODE_VOLUME, …_FETCHED */
 void volume_start(struct world *w, struct host *h, const struct effect *f); /* a guest that has one starts */
+void volumes_tell(const struct host *h); /* to its engine, before its first step */
 void volumes_free(struct host *h);
 void volumes_forget(struct world *w);
 void image_fetch(struct world *w, struct host *h, const struct effect *f);

@@ -158,6 +158,8 @@ static void execute(struct node *n, const struct effect *f)
         break;
     case EFFECT_VOLUME_MAKE: /* this host has no disk for guests */
     case EFFECT_VOLUME_CHECK:
+    case EFFECT_VOLUME_FETCH:
+    case EFFECT_VOLUME_DROP:
         break;
     case EFFECT_IMAGE_FETCH:
         l = later(n, LATER_FETCH, NULL, 0);

@@ -153,6 +153,7 @@ static struct slice unit_with_volume(struct slice without)
     assert_int_equal(unit_body_decode(without, &u), ERR_OK);
     assert_int_equal(u.volume, 0);
     u.volume = 300;
+    u.volume_from = 7;
     pack_init(&p, bytes, sizeof bytes);
     assert_int_equal(unit_body_encode(&u, &p), ERR_OK);
     return (struct slice){.p = bytes, .len = p.len};
@@ -165,7 +166,7 @@ static void a_body_that_grew_is_read_without_what_is_new(void **state)
         enum record_kind kind;
         uint32_t fields;
     } kinds[] = {{RECORD_NODE, 18},   {RECORD_SPEC, 14},   {RECORD_REPLICAS, 1}, {RECORD_WANTED, 1},
-                 {RECORD_DELETED, 2}, {RECORD_UNIT, 18}, {RECORD_HOLDER, 2}};
+                 {RECORD_DELETED, 2}, {RECORD_UNIT, 19}, {RECORD_HOLDER, 2}};
     static uint8_t record_bytes[RECORD_BYTES_MAX], out[sizeof buffer];
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct record r;

@@ -176,6 +176,40 @@ static void the_quota_counts_all_of_them(void **state)
     assert_int_equal(volume_check(dir, &id, &b, 1, 0, why, sizeof why), ERR_OK);
 }
 
+static void a_copy_lies_aside_until_it_is_kept(void **state)
+{
+    (void)state;
+    const struct block_ref b = block("storage", 1, 0);
+    int fd;
+    assert_int_equal(volume_aside_open(dir, &id, "web", &b, 0, &fd, why, sizeof why), ERR_OK);
+    assert_int_equal(volume_aside_size(fd, 2 << 20, 0), ERR_OK);
+    assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+    close(fd);
+    (void)look(0);
+    assert_int_equal(volume_aside_open(dir, &id, "web", &b, 0, &fd, why, sizeof why), ERR_OK); /* again */
+    assert_int_equal(lseek(fd, 0, SEEK_END), 2 << 20);
+    close(fd);
+    assert_int_equal(volume_aside_keep(dir, &id), ERR_OK);
+    assert_string_equal(look(1)->app, "web");
+    assert_int_equal(seen.v.devices[0].size_bytes, 2 << 20);
+    fd = device_open("storage");
+    assert_int_equal(block_lock(fd), ERR_OK);
+    assert_int_equal(volume_drop(dir, &id), ERR_BUSY);
+    close(fd);
+    assert_int_equal(volume_drop(dir, &id), ERR_OK);
+    (void)look(0);
+    assert_int_equal(volume_aside_open(dir, &id, "web", &b, 0, &fd, why, sizeof why), ERR_OK);
+    close(fd);
+    assert_int_equal(volume_drop(dir, &id), ERR_OK); /* what was never whole, too */
+    assert_int_equal(volume_aside_keep(dir, &id), ERR_NOT_FOUND);
+    (void)look(0);
+    assert_int_equal(volume_aside_open(dir, &id, "web", &b, 1, &fd, why, sizeof why), ERR_OK);
+    close(fd);
+    assert_int_equal(volume_drop(dir, &id), ERR_OK);
+    const struct block_ref large = block("storage", 2, 0);
+    assert_int_equal(volume_aside_open(dir, &id, "web", &large, 1, &fd, why, sizeof why), ERR_FULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -186,6 +220,7 @@ int main(void)
         TEST(what_a_crash_left_half_made_goes),
         TEST(one_that_is_held_is_not_removed),
         TEST(the_quota_counts_all_of_them),
+        TEST(a_copy_lies_aside_until_it_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
