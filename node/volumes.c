@@ -236,10 +236,12 @@ static void other_run_visit(void *ctx, const struct entry *entry)
         unit_body_decode(entry->record.body, &body))
         return;
     node_id owner = record_key_owner(key);
-    o->found |= owner != o->e->crypto->node && body.pid != 0 && peer_alive(o->e, owner);
+    bool may_run = body.pid != 0 || !body.released;
+    o->found |= may_run && owner != o->e->crypto->node && peer_live(o->e, owner);
 }
 
-/* Of another volume of the slot's, which lost to ours: its owner ends it at once, and says so. */
+/* Another's claim that lost to ours: its owner ends what it runs for it at once, gives the claim up, and says so. Until
+ * then it may be starting. */
 static bool other_runs(const struct engine *e, const struct unit *u)
 {
     struct other_run o = {.e = e, .unit = u};
@@ -253,8 +255,6 @@ bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const 
     char why[REASON_SIZE];
     if (spec->block_count == 0)
         return true;
-    if (u->volume_here)
-        return !other_runs(e, u);
     if (u->carry_from) {
         if (!u->volume_asked && !other_runs(e, u))
             carry_last(e, u, a);
@@ -269,6 +269,8 @@ bool volumes_ready(struct engine *e, struct unit *u, const struct app *a, const 
         unit_release(e, u, why);
         return false;
     }
+    if (u->volume_here)
+        return !other_runs(e, u);
     if (!u->volume_asked)
         volume_ask(e, u, a, spec);
     return false;

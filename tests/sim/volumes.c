@@ -73,13 +73,13 @@ static bool app_waits(const struct host *h, const struct uid *app)
     return entry && !spec_body_decode(entry->record.body, &spec) && spec.volume_lost == VOLUME_LOST_WAIT;
 }
 
-/* Does h know that this one has a volume of the slot? */
-static bool knows(const struct host *h, const struct host *other, const struct unit_id *id)
+/* Does h know that this one has claimed the slot, and has that volume? */
+static bool knows(const struct host *h, const struct host *other, const struct unit_id *id, uint64_t volume)
 {
     const struct record_key key = record_key_unit(&id->app, id->slot, other->use->node);
     const struct entry *entry = replica_find(engine_records(h->engine), &key);
     struct unit_body u;
-    return entry && !unit_body_decode(entry->record.body, &u) && u.volume != 0;
+    return entry && !unit_body_decode(entry->record.body, &u) && u.volume == volume && !u.released;
 }
 
 static bool holds_live(const struct host *h, const struct host *other)
@@ -226,7 +226,7 @@ static void overlap_check(struct world *w, const struct host *h, const struct ef
             bool same = uid_equal(&g->run.app, &f->unit.app) && g->run.slot == f->unit.slot;
             if (!same || g->state == GUEST_ENDED || g->volume == 0)
                 continue;
-            if (other == h || (knows(h, other, &f->unit) && (app_waits(h, &f->unit.app) || holds_live(h, other))))
+            if (other == h || (knows(h, other, &f->unit, g->volume) && holds_live(h, other)))
                 world_fail(w, "host %u starts slot %u, which has a volume and runs on host %u", h->index,
                            f->unit.slot, i);
         }
