@@ -3,8 +3,8 @@
  *
  *   request  [version, verb, id, app, slot, epoch, … ]
  *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…],
- *              [[device, network, [address…]]…] where there are nets or blocks, volume and [[device, sector bytes]…] where
- *              there are blocks
+ *              [[device, network, [address…]]…] where there are nets or blocks,
+ *              volume and [[device, sector bytes]…] where there are blocks
  *     remove, kill, networks  nothing more (of networks the unit says nothing)
  *   answer   [version, id, error, tender pid, shim pid, text, networks]
  *

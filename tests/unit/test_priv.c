@@ -413,7 +413,8 @@ static void blocks_of_a_start_have_these_bytes(void **state)
                                      0x92, 0x92, 0xa7, 's', 't', 'o', 'r', 'a', 'g', 'e', 0xcd, 2,   0,
                                      0x92, 0xa3, 'l',  'o', 'g', 0xcd, 16, 0};
     struct priv_request r = {.verb = PRIV_START, .id = 3, .target = TARGET_SPT, .memory_mib = 8, .tender = "/q",
-                             .image = "/i", .net_count = 1, .nets = {{.ref = {"service", "lan"}}}, .volume = 9, .block_count = 2,
+                             .image = "/i", .net_count = 1, .nets = {{.ref = {"service", "lan"}}}, .volume = 9,
+                             .block_count = 2,
                              .blocks = {{"storage", 512}, {"log", 4096}}}, out;
     uint8_t bytes[512];
     size_t len;
