@@ -171,3 +171,23 @@ void image_drop(struct host *h, const struct hash *image)
         free(im);
     }
 }
+
+void host_tell(struct world *w, struct host *h)
+{
+    struct host_facts facts = {.targets = 1u << TARGET_VIRTIO | 1u << TARGET_SPT, .networks_known = 1};
+    if (h->wired)
+        snprintf(facts.networks[facts.network_count++], NAME_SIZE, "%s", SIM_NETWORK);
+    h->wired_told = h->wired;
+    struct event ev = {.kind = EVENT_HOST, .host = &facts};
+    host_step(w, h, &ev);
+}
+
+void host_wire(struct world *w, struct host *h, bool wired)
+{
+    if (h->wired == wired)
+        return;
+    h->wired = wired;
+    w->total.networks_gone += !wired;
+    if (h->engine)
+        world_later(w, 0, NODE_HOST, h, NULL, 0);
+}

@@ -108,6 +108,12 @@ void scenario_command(struct scenario *s, struct host *h, struct command *c)
     host_step(s->w, h, &ev);
 }
 
+/* All else was handed over, or it would have said that instead. */
+static bool only_volumes_stay(const struct effect_reply *r)
+{
+    return r->err == ERR_PARTIAL && strstr(r->text, "volumes stay") != NULL;
+}
+
 static void on_reply(struct world *w, uint64_t client, const struct effect_reply *r)
 {
     struct scenario *s = w->scenario;
@@ -116,9 +122,12 @@ static void on_reply(struct world *w, uint64_t client, const struct effect_reply
         return;
     o->client = 0;
     s->reply.client = client;
-    s->reply.err = r->err;
+    bool volumes = o->kind == COMMAND_LEAVE && only_volumes_stay(r);
+    s->reply.err = volumes ? ERR_OK : r->err;
     s->reply.app = r->app;
-    if (r->err == ERR_PARTIAL && o->kind == COMMAND_LEAVE)
+    if (volumes && !w->hosts[o->host].volumes)
+        world_fail(w, "host %u leaves, and says that volumes stay that it hasn't", o->host);
+    if (r->err == ERR_PARTIAL && o->kind == COMMAND_LEAVE && !volumes)
         check_disk_lost(s->check, &w->hosts[o->host]); /* it said so */
     if (r->err) {
         w->total.refused_commands++;

@@ -745,26 +745,6 @@ static bool put_off(struct world *w, struct event_node *n)
     return true;
 }
 
-static void tell_host(struct world *w, struct host *h)
-{
-    struct host_facts facts = {.targets = 1u << TARGET_VIRTIO | 1u << TARGET_SPT, .networks_known = 1};
-    if (h->wired)
-        snprintf(facts.networks[facts.network_count++], NAME_SIZE, "%s", SIM_NETWORK);
-    h->wired_told = h->wired;
-    struct event ev = {.kind = EVENT_HOST, .host = &facts};
-    host_step(w, h, &ev);
-}
-
-void host_wire(struct world *w, struct host *h, bool wired)
-{
-    if (h->wired == wired)
-        return;
-    h->wired = wired;
-    w->total.networks_gone += !wired;
-    if (h->engine)
-        world_later(w, 0, NODE_HOST, h, NULL, 0);
-}
-
 static void event_do(struct world *w, struct event_node *n)
 {
     struct host *h = &w->hosts[n->host];
@@ -837,7 +817,7 @@ static void event_do(struct world *w, struct event_node *n)
         break;
     }
     case NODE_HOST:
-        tell_host(w, h);
+        host_tell(w, h);
         break;
     case NODE_VOLUME:
     case NODE_VOLUME_FETCHED:

@@ -50,6 +50,7 @@ void volume_start(struct world *w, struct host *h, const struct effect *f); /* a
 void volumes_tell(const struct host *h); /* to its engine, before its first step */
 void volumes_free(struct host *h);
 void volumes_forget(struct world *w);
+void host_tell(struct world *w, struct host *h); /* what it can run */
 void image_fetch(struct world *w, struct host *h, const struct effect *f);
 void image_drop(struct host *h, const struct hash *image);
 bool world_chance(struct rng *r, uint32_t permille);
