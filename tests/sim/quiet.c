@@ -47,7 +47,6 @@ static void wait_ms(struct scenario *s, uint64_t ms)
 struct units {
     struct world *w;
     uint32_t pending, missing, surplus;
-    uint32_t moving; /* claimed by a host that doesn't run them yet, while others do */
     uint64_t seen, chosen; /* one that runs, by chance */
     struct rng *rng;
     char app[NAME_SIZE];
@@ -73,8 +72,6 @@ static void unit_visit(void *ctx, const struct unit_view *v)
     u->missing += instances == 0 && v->body.state != UNIT_STOPPED && v->body.state != UNIT_DONE &&
                   v->body.state != UNIT_FAILED;
     u->surplus += instances > 1 ? instances - 1 : 0;
-    u->moving += v->winner && (v->body.state == UNIT_FETCHING || v->body.state == UNIT_STARTING) && instances > 0 &&
-                 instances_at(world_host_of(u->w, v->node), v) == 0;
     if (instances == 1 && v->body.state == UNIT_RUNNING && rng_below(u->rng, ++u->seen) == 0) {
         snprintf(u->app, sizeof u->app, "%s", v->app_name);
         u->slot = v->slot;
@@ -96,6 +93,33 @@ static struct units units_now(struct scenario *s)
     if (h)
         engine_each_unit(h->engine, NULL, unit_visit, &u);
     return u;
+}
+
+struct moving {
+    struct world *w;
+    const struct host *host;
+    uint32_t count;
+};
+
+static void moving_visit(void *ctx, const struct unit_view *v)
+{
+    struct moving *m = ctx;
+    bool claimed = v->winner && v->node == m->host->use->node &&
+                   (v->body.state == UNIT_FETCHING || v->body.state == UNIT_STARTING);
+    m->count += claimed && instances_at(m->host, v) == 0 && check_instances(m->w, &v->app, v->slot) > 0;
+}
+
+/* Slots claimed by a host that doesn't run them yet, while another does. By the word of each: others may not have heard
+ * of it. */
+static uint32_t moving_now(struct scenario *s)
+{
+    struct moving m = {.w = s->w};
+    for (uint32_t i = 0; i < s->w->host_count; i++) {
+        m.host = &s->w->hosts[i];
+        if (m.host->engine && !m.host->gone)
+            engine_each_unit(m.host->engine, NULL, moving_visit, &m);
+    }
+    return m.count;
 }
 
 static uint32_t guests_of(const struct host *h)
@@ -224,13 +248,14 @@ static void a_minority_raises_no_epoch(struct scenario *s)
         wait_ms(s, TICK_MS);
     check_claims_begin(s->check);
     const struct units before = units_now(s);
+    uint32_t moving = moving_now(s);
     check_mark(s->check);
     settle(s, "after a minority was cut off");
     check_claims_end(s->check);
     /* What waits for room on the majority's side is offered to the first host that is back; that its owner, or one that
      * runs it as a stand-in, was to be back a moment later, nobody could know. Some are claimed, and still fetch their
      * image; in a large mesh, some are on their way. */
-    uint32_t under_way = before.moving + w->host_count / OFFERS_UNDER_WAY_HOSTS;
+    uint32_t under_way = moving + w->host_count / OFFERS_UNDER_WAY_HOSTS;
     at_most(s, "a minority returned", before.missing + under_way, before.surplus + under_way);
 }
 
