@@ -425,7 +425,7 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
         return;
     }
     if (e->ready && (nets_lost(e, u, a) || u->readdress)) {
-        if (u->readdress && u->run == RUN_UP)
+        if (u->readdress)
             unit_readdressed(e, u);
         unit_stop(e, u);
         return;
