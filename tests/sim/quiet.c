@@ -409,10 +409,22 @@ static void two_deploys_at_once(struct scenario *s)
     settle(s, "after two deploys at once");
 }
 
+/* What is on a volume stays with its host, which says so: that is another question. */
+static struct host *busy_host_without_volumes(struct scenario *s)
+{
+    struct host *best = NULL;
+    for (uint32_t i = 2; i < s->w->host_count; i++) {
+        struct host *h = &s->w->hosts[i];
+        if (h->engine && !h->gone && !h->volumes && (!best || guests_of(h) > guests_of(best)))
+            best = h;
+    }
+    return best;
+}
+
 /* Who leaves takes nothing along: not even what it was told just before, and what nobody else has. */
 static void a_leave_takes_nothing_along(struct scenario *s)
 {
-    struct host *h = busy_host(s, 0);
+    struct host *h = busy_host_without_volumes(s);
     struct app *a = h ? small_app(s) : NULL;
     if (!a)
         return;
