@@ -34,7 +34,7 @@ struct raw {
     struct raw_restart *restart_map;
     char *affinity;
     char *volume_lost;
-    char unused; /* of `require`, `nets` and `blocks`, whose keys are the user's: read off the tree */
+    char unused; /* of those whose keys are the user's, or that may be lists: read off the tree */
 };
 
 enum { OPTIONAL = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL };
@@ -60,7 +60,7 @@ static const cyaml_schema_field_t restart_fields[] = {
     CYAML_FIELD_END,
 };
 
-enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 12 };
+enum { FIELD_IMAGE = 1, FIELD_RESTART = 5, FIELD_COUNT = 16 };
 
 static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_STRING_PTR("app", CYAML_FLAG_POINTER, struct raw, app, 0, CYAML_UNLIMITED),
@@ -73,6 +73,10 @@ static const cyaml_schema_field_t plain_fields[FIELD_COUNT] = {
     CYAML_FIELD_IGNORE("nets", CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_IGNORE("blocks", CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_STRING_PTR("volume-lost", OPTIONAL, struct raw, volume_lost, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_IGNORE("ports", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("publish", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("allow", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("deny", CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_STRING_PTR("affinity", OPTIONAL, struct raw, affinity, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END,
 };
@@ -281,6 +285,38 @@ static enum err nets_read(struct reading *r)
     return ERR_OK;
 }
 
+/* One value, or a list of them. */
+static enum err access_key_read(struct reading *r, const char *key)
+{
+    struct access *a = &r->a->spec.access;
+    const struct yaml_node *n = yaml_find(yaml_doc_root(r->a->doc), key);
+    char text[256];
+    if (n && n->kind == YAML_TREE_MAPPING)
+        return FAIL(r, n->line, "%s: is to be a list", key);
+    for (const struct yaml_node *v = n && n->kind == YAML_TREE_SEQUENCE ? n->child : n; v;
+         v = v == n ? NULL : v->next) {
+        if (v->kind != YAML_TREE_SCALAR)
+            return FAIL(r, v->line, "%s: is to be a list of words", key);
+        if (access_add(a, key, v->value, text, sizeof text))
+            return FAIL(r, v->line, "%s", text);
+    }
+    return ERR_OK;
+}
+
+static enum err access_read(struct reading *r)
+{
+    static const char *const keys[] = {"ports", "publish", "allow", "deny"};
+    char text[256];
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !err; i++)
+        err = access_key_read(r, keys[i]);
+    if (!err && access_check(&r->a->spec.access, text, sizeof text)) {
+        const char *key = strncmp(text, "publish", 7) == 0 ? "publish" : "ports";
+        return FAIL(r, line_of(r, key), "%s", text);
+    }
+    return err;
+}
+
 static enum err block_sparse_parse(const char *device, const char *value, struct block_ref *b, char *text, size_t size)
 {
     b->sparse = strcmp(value, "true") == 0;
@@ -387,7 +423,7 @@ static enum err document_read(struct appfile *a, const char *name, struct yaml_e
     static enum err (*const parts[])(struct reading *) = {app_read,     images_read,  replicas_read,
                                                           memory_read,  args_read,    restart_read,
                                                           require_read, nets_read,    blocks_read,
-                                                          volume_lost_read, affinity_read};
+                                                          volume_lost_read, access_read, affinity_read};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && !err; i++)
         err = parts[i](&r);
     yaml_unload(&schema, raw);

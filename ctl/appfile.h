@@ -10,6 +10,10 @@
  *     nets: {service: public}     # the manifest's net devices, and the network of each
  *     blocks: {storage: 64M}      # its block devices; or {storage: {size: 64M, sparse: true, sector: 4096}}
  *     volume-lost: wait           # (default) or empty: what follows when the volume's host is dead
+ *     ports: [80/tcp, icmp]       # what comes in on its nets; all else is closed
+ *     publish: [8080:80/tcp]      # the host's port that leads to one of the guest's
+ *     allow: [front, 10.0.0.0/8]  # who may come: apps, network:NAME, subnets (everybody)
+ *     deny: [10.0.0.13]           # who may not
  *     affinity: front             # apps of one affinity go to the same hosts
  *
  * Image paths are relative to the file's folder. The images themselves are not looked at here. */

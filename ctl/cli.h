@@ -30,7 +30,7 @@ struct cli {
     bool memory_given;
     const char *restart;
     struct labels require;
-    struct spec_body nets; /* its nets and blocks alone */
+    struct spec_body nets; /* its nets, blocks and access alone */
     const char *volume_lost;
     const char *affinity;
     uint32_t args_count;

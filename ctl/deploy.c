@@ -295,6 +295,14 @@ static enum cli_status override(struct deploy *d)
         s->block_count = cli->nets.block_count;
         memcpy(s->blocks, cli->nets.blocks, sizeof s->blocks);
     }
+    if (cli->nets.access.port_count) {
+        s->access.port_count = cli->nets.access.port_count;
+        memcpy(s->access.ports, cli->nets.access.ports, sizeof s->access.ports);
+    }
+    if (cli->nets.access.peer_count) {
+        s->access.peer_count = cli->nets.access.peer_count;
+        memcpy(s->access.peers, cli->nets.access.peers, sizeof s->access.peers);
+    }
     if (cli->volume_lost)
         CHECK(!volume_lost_parse(cli->volume_lost, &s->volume_lost));
     return args_override(d);

@@ -70,6 +70,45 @@ static json_t *nets_json(const struct spec_body *s)
     return o;
 }
 
+static json_t *ports_json(const struct access *a, bool published)
+{
+    json_t *list = json_array();
+    char text[PORT_TEXT];
+    for (uint32_t i = 0; i < a->port_count; i++) {
+        if ((a->ports[i].published != 0) != published)
+            continue;
+        port_text(&a->ports[i], text);
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+static json_t *peers_json(const struct access *a, enum peer_wish wish)
+{
+    json_t *list = json_array();
+    char text[NAME_SIZE + 16];
+    for (uint32_t i = 0; i < a->peer_count; i++) {
+        if (a->peers[i].wish != wish)
+            continue;
+        peer_text(&a->peers[i], text);
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+static void print_access(const struct access *a)
+{
+    char text[NAME_SIZE + 16];
+    for (uint32_t i = 0; i < a->port_count; i++) {
+        port_text(&a->ports[i], text);
+        printf("%s %s\n", a->ports[i].published ? "publish  " : "port     ", text);
+    }
+    for (uint32_t i = 0; i < a->peer_count; i++) {
+        peer_text(&a->peers[i], text);
+        printf("%s %s\n", a->peers[i].wish == PEER_ALLOW ? "allow    " : "deny     ", text);
+    }
+}
+
 static json_t *blocks_json(const struct spec_body *s)
 {
     json_t *o = json_object();
@@ -96,6 +135,10 @@ static json_t *spec_json(const struct spec_body *s)
     json_put(o, "codes", codes);
     json_put(o, "require", json_labels(&s->require));
     json_put(o, "nets", nets_json(s));
+    json_put(o, "ports", ports_json(&s->access, false));
+    json_put(o, "publish", ports_json(&s->access, true));
+    json_put(o, "allow", peers_json(&s->access, PEER_ALLOW));
+    json_put(o, "deny", peers_json(&s->access, PEER_DENY));
     json_put(o, "blocks", blocks_json(s));
     json_put(o, "volume_lost", s->block_count ? json_string(volume_lost_text(s->volume_lost)) : json_null());
     json_put(o, "affinity", json_text(s->affinity));
@@ -142,6 +185,7 @@ static void print_spec(const struct spec_body *s)
         printf("require   %s=%s\n", s->require.v[n].key, s->require.v[n].value);
     for (uint32_t n = 0; n < s->net_count; n++)
         printf("net       %s on %s\n", s->nets[n].device, s->nets[n].network);
+    print_access(&s->access);
     for (uint32_t n = 0; n < s->block_count; n++)
         printf("block     %s %uM, sectors of %u%s\n", s->blocks[n].device, s->blocks[n].size_mib,
                s->blocks[n].sector_bytes, s->blocks[n].sparse ? ", sparse" : "");

@@ -31,6 +31,10 @@ enum option_id {
     OPT_REQUIRE,
     OPT_NET,
     OPT_BLOCK,
+    OPT_PORT,
+    OPT_PUBLISH,
+    OPT_ALLOW,
+    OPT_DENY,
     OPT_VOLUME_LOST,
     OPT_AFFINITY,
     OPT_ACK,
@@ -64,8 +68,7 @@ static const struct option_row {
 } OPTIONS[] = {
     {"help", NULL, "say this", OPT_HELP, SET_ALL},
     {"version", NULL, "say which meshctl this is", OPT_VERSION, SET_ALL},
-    {"socket", "PATH",
-     "the node's control socket; else MESHCTL_SOCKET, else " CONTROL_SOCKET_DEFAULT, OPT_SOCKET,
+    {"socket", "PATH", "the node's control socket; else MESHCTL_SOCKET, else " CONTROL_SOCKET_DEFAULT, OPT_SOCKET,
      SET_ALL},
     {"output", "table|wide|json|name", "how to print", OPT_OUTPUT, SET_OUTPUT},
     {"follow", NULL, "go on with what comes", OPT_FOLLOW, SET_FOLLOW},
@@ -75,13 +78,17 @@ static const struct option_row {
     {"memory", "SIZE", "of each: 32M, 1G (32M)", OPT_MEMORY, SET_APP},
     {"arg", "ARG", "an argument for the guest; again for each", OPT_ARG, SET_APP},
     {"restart", "always|on-failure|never", "when a guest has ended (always)", OPT_RESTART, SET_APP},
-    {"require", "LABEL=VALUE", "run only on hosts with that label; again for each", OPT_REQUIRE,
-     SET_APP},
+    {"require", "LABEL=VALUE", "run only on hosts with that label; again for each", OPT_REQUIRE, SET_APP},
     {"net", "DEVICE=NETWORK", "the network of one of its devices; again for each", OPT_NET, SET_APP},
     {"block", "DEVICE=SIZE[,sparse][,sector=N]", "the volume of one of its devices; again for each", OPT_BLOCK,
      SET_APP},
     {"volume-lost", "wait|empty", "when the volume's host is dead: wait for it (default), or start with an empty one",
      OPT_VOLUME_LOST, SET_APP},
+    {"port", "80/tcp|icmp", "what comes in on its nets; again for each", OPT_PORT, SET_APP},
+    {"publish", "8080:80/tcp", "the host's port that leads to one of the guest's; again for each", OPT_PUBLISH,
+     SET_APP},
+    {"allow", "APP|network:NAME|SUBNET", "who may come in (everybody); again for each", OPT_ALLOW, SET_APP},
+    {"deny", "APP|network:NAME|SUBNET", "who may not; again for each", OPT_DENY, SET_APP},
     {"affinity", "NAME", "apps of one affinity go to the same hosts", OPT_AFFINITY, SET_APP},
     {"ack", "N", "answer when N nodes have it on disk (3, or all of fewer)", OPT_ACK, SET_ACK},
     {"wait", NULL, "wait until every slot runs (the default)", OPT_WAIT, SET_WAIT},
@@ -349,6 +356,14 @@ static enum cli_status block_option(struct cli *cli, const char *value)
     return err ? bad_value("block", value, text) : CLI_OK;
 }
 
+static enum cli_status access_option(struct cli *cli, const char *option, const char *key, const char *value)
+{
+    char text[256];
+    if (access_add(&cli->nets.access, key, value, text, sizeof text))
+        return cli_fail(CLI_USAGE, "--%s: %s", option, text + strlen(key) + 2);
+    return CLI_OK;
+}
+
 static enum cli_status volume_lost_option(struct cli *cli, const char *value)
 {
     enum volume_lost v;
@@ -413,6 +428,14 @@ static enum cli_status take_option(struct cli *cli, int id, const char *value)
         return net_option(cli, value);
     case OPT_BLOCK:
         return block_option(cli, value);
+    case OPT_PORT:
+        return access_option(cli, "port", "ports", value);
+    case OPT_PUBLISH:
+        return access_option(cli, "publish", "publish", value);
+    case OPT_ALLOW:
+        return access_option(cli, "allow", "allow", value);
+    case OPT_DENY:
+        return access_option(cli, "deny", "deny", value);
     case OPT_VOLUME_LOST:
         return volume_lost_option(cli, value);
     case OPT_AFFINITY:

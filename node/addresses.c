@@ -266,12 +266,12 @@ void addresses_on_unit(struct engine *e, const struct entry *entry)
 {
     const struct record_key *key = &entry->record.key;
     struct unit_body b;
-    if (!e->cfg.networks || bug(e, BUG_KEEP_TAKEN_ADDRESS) || unit_body_decode(entry->record.body, &b) ||
-        b.address_count == 0)
+    if (!e->cfg.networks || unit_body_decode(entry->record.body, &b) || b.address_count == 0)
         return;
+    access_look(e);
     if (b.released)
         addresses_freed(e);
-    if (!uses(e, key, &b))
+    if (!uses(e, key, &b) || bug(e, BUG_KEEP_TAKEN_ADDRESS))
         return;
     for (struct unit *u = e->units; u; u = u->hh.next)
         for (uint32_t i = 0; i < u->body.address_count && !same_slot(u, key); i++)

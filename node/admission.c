@@ -66,6 +66,16 @@ static bool known(struct engine *e, node_id from, const struct message_offer *o,
     return false;
 }
 
+/* As our own claim that we gave up says. */
+static void fault_text(const struct engine *e, const struct app *a, uint16_t slot, char *why, size_t size)
+{
+    const struct record_key key = record_key_unit(&a->uid, slot, e->crypto->node);
+    const struct entry *entry = replica_find(e->replica, &key);
+    struct unit_body b;
+    bool told = entry && !unit_body_decode(entry->record.body, &b) && b.released && b.reason[0];
+    snprintf(why, size, "%s", told ? b.reason : "its host failed to run it a moment ago");
+}
+
 static enum err admit(struct engine *e, const struct app *a, uint16_t slot, const struct unit *u,
                       const struct spec_body *spec, enum target *target, uint32_t *need, char *why,
                       size_t size)
@@ -80,11 +90,16 @@ static enum err admit(struct engine *e, const struct app *a, uint16_t slot, cons
     }
     if (a->fault_until_ms > e->now) {
         const char *missing = images_failed(e, spec);
-        snprintf(why, size, "%s", missing ? missing : "its host failed to run it a moment ago");
+        if (missing)
+            snprintf(why, size, "%s", missing);
+        else
+            fault_text(e, a, slot, why, size);
         volumes_fault(e, a, slot, why, size);
         return ERR_NO_ROOM;
     }
     enum err err = placement_fits(spec, &e->self, target, why, size);
+    if (!err && access_published(e, &a->uid, slot, spec, why, size))
+        err = ERR_NO_ROOM;
     if (err)
         return err;
     *need = placement_reserve_mib(spec, *target);

@@ -146,6 +146,8 @@ static void registers_read(struct engine *e, struct app *a)
     a->deleted = register_of(e, &a->uid, RECORD_DELETED) != NULL;
     if (a->deleted)
         addresses_freed(e);
+    if (e->cfg.networks)
+        access_look(e);
     a->has_spec = false;
     a->wanted = WANTED_RUNNING;
     uint32_t replicas = 0;

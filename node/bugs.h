@@ -22,8 +22,9 @@
     X(KEEP_TAKEN_ADDRESS, 15, "of two guests with one address neither takes another")              \
     X(REOFFER_REFUSED, 16, "who refused is asked again before its record tells of the room it spoke of") \
     X(LEAVE_AT_ONCE, 17, "who leaves takes along what nobody else has")                            \
-    X(KEEP_WINNER_ONLY, 18, "of a deploy that lost meanwhile, others are given the winner alone") \
-    X(LEAVE_VOLUME, 19, "what has a volume starts elsewhere when its host seems dead")
+    X(KEEP_WINNER_ONLY, 18, "of a deploy that lost meanwhile, others are given the winner alone")        \
+    X(LEAVE_VOLUME, 19, "what has a volume starts elsewhere when its host seems dead")              \
+    X(KEEP_OLD_ACCESS, 20, "who allows an app isn't told where that is now")
 
 enum bug {
 #define X(name, bit, text) BUG_##name = 1u << (bit),

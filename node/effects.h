@@ -39,7 +39,8 @@ enum effect_kind {
     EFFECT_VOLUME_FETCH, /* have the volume `unit` be as that of the same slot on the node `peer` at `address`, which
                             was made at epoch `seq`, with what start.blocks say; `id` is the enum volume_pass.
                             EVENT_VOLUME_FETCHED answers */
-    EFFECT_VOLUME_DROP   /* the volume `unit` goes from this disk, half copied or whole */
+    EFFECT_VOLUME_DROP,  /* the volume `unit` goes from this disk, half copied or whole */
+    EFFECT_UNIT_ACCESS   /* what comes in to the guest from now on: start.nets, start.access */
 };
 
 enum volume_pass {
@@ -60,6 +61,7 @@ struct effect_start {
     uint64_t volume;         /* which of its slot's: the epoch that it was made at */
     uint32_t block_count;
     const struct block_ref *blocks;
+    const struct guest_access *access; /* NULL: it has no nets */
     uint64_t boottime_ms;    /* its first deadline; 0: none */
     const char *app;         /* the app's name, for logs */
 };

@@ -14,6 +14,7 @@
  *   restarts.c  the host: what follows an end that nobody asked for
  *   addresses.c the host: the addresses of our units' guests
  *   claims.c    the host: its own claims as the disk and the peers tell of them
+ *   access.c    the host: whom they let in
  *   images.c    the host: images wanted, fetched, held
  *   volumes.c   where a slot's volume is, and who may run the slot
  *   carry.c     a volume is carried to another host
@@ -206,6 +207,8 @@ struct unit { /* our own claim on a slot, and what runs here for it */
     uint64_t run_started_ms;
     uint64_t backoff_until_ms;
     uint32_t host_seen;         /* host_changes when it was seen to have its networks here */
+    bool access_names;          /* it lets in, or out, other apps by name … */
+    uint64_t access_hash;       /* … who then had these addresses; 0: not looked at yet */
     bool readdress;             /* another has an address of its, and keeps it: it takes a new one */
     enum arg_words words;       /* which of MirageOS's arguments it has not refused */
     uint64_t volume_asked;      /* the volume that we asked to be made or looked at; 0: none */
@@ -313,6 +316,16 @@ void addresses_look(struct engine *e); /* … at all claims that were on disk, f
 void addresses_of_nets(const struct engine *e, const struct unit *u, const struct spec_body *spec,
                        struct arg_net out[static NETS_MAX]);
 const struct guest_net *addresses_for_start(struct engine *e, const struct unit *u, const struct spec_body *spec);
+
+/* ---- access.c ------------------------------------------------------------------------------------ */
+
+/* What comes in to the unit's guest, in the effects' buffer; NULL: it has no nets. */
+const struct guest_access *access_for_start(struct engine *e, struct unit *u, const struct spec_body *spec);
+/* Does another unit of this host publish a port that the spec publishes? `why` says which. */
+bool access_published(const struct engine *e, const struct uid *app, uint16_t slot, const struct spec_body *spec,
+                      char *why, size_t size);
+void access_look(struct engine *e); /* an address of some unit, or an app's name, is new or gone */
+void access_tick(struct engine *e);
 
 /* ---- commands.c --------------------------------------------------------------------------------- */
 
@@ -447,6 +460,8 @@ struct engine {
     uint32_t stranger_count;
     bool units_dirty;
     bool addresses_short;  /* a unit was refused for want of one */
+    bool access_look;      /* who lets in whom may have changed */
+    uint64_t access_next_ms;
     bool addresses_looked; /* at all others' claims, since we are ready */
     uint64_t faults_ms;      /* the first app's fault_until_ms; UINT64_MAX: none has one; 0: to be looked for */
     uint64_t units_next_ms;

@@ -262,6 +262,7 @@ static void unit_start(struct engine *e, struct unit *u, const struct app *a,
         .volume = u->body.volume,
         .block_count = spec->block_count,
         .blocks = blocks,
+        .access = access_for_start(e, u, spec),
         .boottime_ms = guest_deadline(e),
         .app = name,
     };
@@ -766,6 +767,7 @@ void units_tick(struct engine *e)
         publish_again(e, u);
         unit_reconcile(e, u);
     }
+    access_tick(e);
     images_tick(e);
 }
 

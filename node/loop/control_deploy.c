@@ -212,6 +212,8 @@ static void deploy_look(void *task)
     struct deploy *d = task;
     for (uint32_t i = 0; i < d->spec.image_count && !d->err; i++)
         look_at_image(d, &d->spec.images[i]);
+    if (!d->err && d->spec.net_count == 0 && !access_empty(&d->spec.access))
+        wrong(d, ERR_INVALID, "ports, publish, allow or deny: its image has no net device, so nothing comes in to it");
     for (uint32_t i = 0; i < d->spec.args_count && !d->err; i++)
         d->err = arg_check(d->args[i], &d->spec, d->text, sizeof d->text); /* its nets are known now */
 }

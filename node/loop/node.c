@@ -321,6 +321,10 @@ static void effect_do(struct node *n, const struct effect *f)
         if (n->runtime)
             runtime_deadline(n->runtime, &f->unit, f->boottime_ms);
         break;
+    case EFFECT_UNIT_ACCESS:
+        if (n->runtime)
+            runtime_access(n->runtime, &f->unit, &f->start);
+        break;
     case EFFECT_UNIT_FORGET:
         if (n->runtime) {
             consoles_keep(&n->consoles, n->runtime, &f->unit);

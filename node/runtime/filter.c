@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST_SIZE = 256, ANSWER_SIZE = 256, PATH_BYTES = 4096, LIMIT_MS = 5000 };
+enum { REQUEST_SIZE = 16384, ANSWER_SIZE = 256, PATH_BYTES = 4096, LIMIT_MS = 5000 };
 
 extern char **environ;
 
@@ -96,7 +96,8 @@ static bool exchange(const char *request, char answer[static ANSWER_SIZE])
 
 __attribute__((format(printf, 3, 4))) static enum err ask(char *why, size_t why_size, const char *format, ...)
 {
-    char request[REQUEST_SIZE], answer[ANSWER_SIZE];
+    static char request[REQUEST_SIZE];
+    char answer[ANSWER_SIZE];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(request, sizeof request, format, args);
@@ -131,11 +132,31 @@ static const char *text_of(const struct ip *ip, char out[static IP_TEXT])
     return out;
 }
 
-enum err filter_add(const char *tap, const char *mac, const struct ip ip[static IP_FAMILIES], char *why,
-                    size_t why_size)
+/* As mesh-filter reads it (filter_main.c). */
+static void access_words(const struct guest_access *a, char *out, size_t size)
+{
+    char port[PORT_TEXT], subnet[SUBNET_TEXT];
+    size_t at = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < a->port_count && at < size; i++) {
+        port_text(&a->ports[i], port);
+        at += (size_t)snprintf(out + at, size - at, " %s", port);
+    }
+    if (a->limited && at < size)
+        at += (size_t)snprintf(out + at, size - at, " limited");
+    for (uint32_t i = 0; i < a->source_count && at < size; i++) {
+        subnet_text(&a->sources[i].subnet, subnet);
+        at += (size_t)snprintf(out + at, size - at, " %c%s", a->sources[i].wish == PEER_ALLOW ? '+' : '-', subnet);
+    }
+}
+
+enum err filter_add(const char *tap, const char *mac, const struct ip ip[static IP_FAMILIES],
+                    const struct guest_access *access, char *why, size_t why_size)
 {
     char ip4[IP_TEXT], ip6[IP_TEXT];
-    return ask(why, why_size, "add %s %s %s %s", tap, mac, text_of(&ip[IP4], ip4), text_of(&ip[IP6], ip6));
+    static char words[REQUEST_SIZE - 256];
+    access_words(access, words, sizeof words);
+    return ask(why, why_size, "add %s %s %s %s%s", tap, mac, text_of(&ip[IP4], ip4), text_of(&ip[IP6], ip6), words);
 }
 
 void filter_remove(const char *tap)

@@ -12,6 +12,7 @@
 #include "node/runtime/block.h"
 #include "node/runtime/filter.h"
 #include "node/runtime/priv_protocol.h"
+#include "node/runtime/publish.h"
 #include "node/runtime/shim_protocol.h"
 #include "node/runtime/tap.h"
 #include "node/runtime/unit_name.h"
@@ -116,9 +117,12 @@ static bool image_allowed(const char *path, char *why, size_t size)
  * crash leaves is found by the taps alone. */
 static enum err net_make(const struct tender_net *n, const struct guest_net *asked, char *why, size_t size)
 {
-    enum err err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, why, size);
+    enum err err = publish_ready(networks_find(&p.networks, asked->ref.network)->bridge, &asked->ip[IP4],
+                                 &p.request.access, why, size);
+    if (!err)
+        err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, why, size);
     if (!err && p.filters)
-        err = filter_add(n->tap, n->mac, asked->ip, why, size);
+        err = filter_add(n->tap, n->mac, asked->ip, &p.request.access, why, size);
     return err;
 }
 
@@ -479,6 +483,19 @@ static void kill_run(const char *name)
         answer(p.request.id, ERR_NOT_FOUND, "no shim answers there");
 }
 
+/* Of a run that ends meanwhile the taps are gone, or go with their filters. */
+static void access_change(const char *name)
+{
+    const struct priv_request *r = &p.request;
+    struct tender_net nets[NETS_MAX];
+    char why[PRIV_TEXT_SIZE] = "it has no tap";
+    enum err err = nets_name(name, nets, why, sizeof why);
+    for (uint32_t i = 0; i < r->net_count && !err && p.filters; i++)
+        err = tap_exists(nets[i].tap) ? filter_add(nets[i].tap, nets[i].mac, r->nets[i].ip, &r->access, why, sizeof why)
+                                      : ERR_NOT_FOUND;
+    answer(r->id, err, "%s", err ? why : "changed");
+}
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 /* false: the client is gone. */
@@ -509,6 +526,9 @@ static bool request_take(void)
         break;
     case PRIV_NETWORKS:
         networks_look();
+        break;
+    case PRIV_ACCESS:
+        access_change(name);
         break;
     default:
         answer(p.request.id, ERR_UNSUPPORTED, "mesh-priv is older than meshd: it doesn't know this request");

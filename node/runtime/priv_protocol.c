@@ -13,6 +13,8 @@ enum {
     NET_FIELDS = 2,
     START_BLOCKS = 2, /* and these more, where there are blocks */
     BLOCK_FIELDS = 2,
+    START_ACCESS = 1, /* and this more, where there are nets */
+    ACCESS_FIELDS = 2,
     ANSWER_FIELDS = 6,
     ANSWER_NETWORKS = 1
 };
@@ -29,11 +31,18 @@ static void net_encode(const struct guest_net *n, struct pack *k)
             pack_bin(k, n->ip[f].b, sizeof n->ip[f].b);
 }
 
+static void nets_encode(const struct priv_request *r, struct pack *k)
+{
+    pack_array(k, r->net_count);
+    for (uint32_t i = 0; i < r->net_count; i++)
+        net_encode(&r->nets[i], k);
+}
+
 static uint32_t start_fields(const struct priv_request *r)
 {
-    if (r->block_count > 0)
-        return START_FIELDS + START_NETS + START_BLOCKS;
-    return r->net_count > 0 ? START_FIELDS + START_NETS : START_FIELDS;
+    if (r->net_count > 0)
+        return START_FIELDS + START_NETS + START_BLOCKS + START_ACCESS;
+    return r->block_count > 0 ? START_FIELDS + START_NETS + START_BLOCKS : START_FIELDS;
 }
 
 static void start_encode(const struct priv_request *r, struct pack *k)
@@ -46,12 +55,9 @@ static void start_encode(const struct priv_request *r, struct pack *k)
     pack_bin(k, r->image, strlen(r->image));
     pack_array(k, r->args_count);
     pack_raw(k, r->args.p, r->args.len);
-    if (start_fields(r) > START_FIELDS)
-        pack_array(k, r->net_count);
-    for (uint32_t i = 0; i < r->net_count; i++)
-        net_encode(&r->nets[i], k);
-    if (r->block_count == 0)
+    if (start_fields(r) == START_FIELDS)
         return;
+    nets_encode(r, k);
     pack_uint(k, r->volume);
     pack_array(k, r->block_count);
     for (uint32_t i = 0; i < r->block_count; i++) {
@@ -59,6 +65,8 @@ static void start_encode(const struct priv_request *r, struct pack *k)
         pack_str(k, r->blocks[i].device);
         pack_uint(k, r->blocks[i].sector_bytes);
     }
+    if (r->net_count > 0)
+        guest_access_encode(&r->access, k);
 }
 
 enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t size, size_t *len)
@@ -67,6 +75,8 @@ enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t 
     uint32_t fields = REQUEST_FIELDS;
     if (r->verb == PRIV_START)
         fields += start_fields(r);
+    else if (r->verb == PRIV_ACCESS)
+        fields += ACCESS_FIELDS;
     pack_init(&k, out, size);
     pack_array(&k, fields);
     pack_uint(&k, PROTOCOL_VERSION);
@@ -77,6 +87,10 @@ enum err priv_request_encode(const struct priv_request *r, uint8_t *out, size_t 
     pack_uint(&k, r->unit.epoch);
     if (r->verb == PRIV_START)
         start_encode(r, &k);
+    if (r->verb == PRIV_ACCESS) {
+        nets_encode(r, &k);
+        guest_access_encode(&r->access, &k);
+    }
     *len = k.len;
     return pack_end(&k);
 }
@@ -187,6 +201,15 @@ enum err priv_request_decode(const uint8_t *in, size_t len, struct priv_request 
             blocks_decode_start(&c, out);
             more -= START_BLOCKS;
         }
+        if (c.err == ERR_OK && more >= START_ACCESS) {
+            guest_access_decode(&c, &out->access);
+            more -= START_ACCESS;
+        }
+    }
+    if (c.err == ERR_OK && out->verb == PRIV_ACCESS) {
+        nets_decode(&c, out);
+        guest_access_decode(&c, &out->access);
+        more -= more < ACCESS_FIELDS ? more : (uint32_t)ACCESS_FIELDS;
     }
     cursor_skip_n(&c, more);
     return cursor_end(&c);

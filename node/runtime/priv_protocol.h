@@ -4,7 +4,9 @@
  *   request  [version, verb, id, app, slot, epoch, … ]
  *     start    … target, accel, memory MiB, deadline boottime ms, tender, image, [argument…],
  *              [[device, network, [address…]]…] where there are nets or blocks,
- *              volume and [[device, sector bytes]…] where there are blocks
+ *              volume and [[device, sector bytes]…] where there are blocks or nets,
+ *              what comes in (access.h) where there are nets
+ *     access   … [[device, network, [address…]]…], what comes in
  *     remove, kill, networks  nothing more (of networks the unit says nothing)
  *   answer   [version, id, error, tender pid, shim pid, text, networks]
  *
@@ -17,6 +19,7 @@
 #include "store/base/cursor.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
+#include "store/model/access.h"
 #include "store/model/args.h"
 #include "store/model/networks.h"
 
@@ -28,7 +31,7 @@ enum {
     PRIV_ARGS_MAX = ARGS_MAX + ARG_MIRAGE_MAX,
     PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + ARG_MIRAGE_BYTES +
                        NETS_MAX * (DEVICE_SIZE + NAME_SIZE + IP_FAMILIES * 20 + 8) +
-                       BLOCKS_MAX * (DEVICE_SIZE + 16) + 256,
+                       BLOCKS_MAX * (DEVICE_SIZE + 16) + PORTS_MAX * 16 + SOURCES_MAX * (SUBNET_TEXT + 4) + 256,
     PRIV_STARTS_MAX = 64 /* starts under way at once; further requests wait in the socket */
 };
 
@@ -36,7 +39,8 @@ enum priv_verb {
     PRIV_START = 1,  /* EXISTS: there is such a run already, whatever became of it */
     PRIV_REMOVE = 2, /* drop the folder of a run that has ended; BUSY: it is alive */
     PRIV_KILL = 3,   /* kill the shim, which takes the guest along: for one that no longer answers */
-    PRIV_NETWORKS = 4 /* which of the networks can guests be wired to? Taps that belong to no run go on the way */
+    PRIV_NETWORKS = 4, /* which of the networks can guests be wired to? Taps that belong to no run go on the way */
+    PRIV_ACCESS = 5  /* of a run with nets: what comes in to it from now on. NOT_FOUND: it has none */
 };
 
 struct priv_request {
@@ -52,6 +56,7 @@ struct priv_request {
     struct slice args; /* as in spec_body: borrowed */
     uint32_t net_count;
     struct guest_net nets[NETS_MAX];
+    struct guest_access access;
     uint64_t volume; /* of the unit's own slot: no other can be named */
     uint32_t block_count;
     struct tender_block blocks[BLOCKS_MAX];

@@ -293,6 +293,8 @@ void start_run(struct runtime *rt, const struct unit_id *unit, const struct tend
         request.blocks[i] = guest->blocks[i];
     if (start != NULL)
         request.volume = start->volume;
+    if (start != NULL && start->access != NULL)
+        request.access = *start->access;
     if (guest->tender[0] == '\0') {
         char text[RUN_TEXT];
         (void)snprintf(text, sizeof text, "no tender for %s: %s is not on PATH", target_name(guest->target),
@@ -374,6 +376,16 @@ void runtime_deadline(struct runtime *rt, const struct unit_id *unit, uint64_t b
     r->deadline_ms = boottime;
     if (r->phase == PHASE_UP)
         shim_say(r, SHIM_DEADLINE, boottime);
+}
+
+void runtime_access(struct runtime *rt, const struct unit_id *unit, const struct effect_start *start)
+{
+    static struct priv_request request;
+    request = (struct priv_request){.verb = PRIV_ACCESS, .unit = *unit, .access = *start->access,
+                                    .net_count = start->net_count < NETS_MAX ? start->net_count : NETS_MAX};
+    for (uint32_t i = 0; i < request.net_count; i++)
+        request.nets[i] = start->nets[i];
+    helper_call(rt, &request);
 }
 
 void runtime_forget(struct runtime *rt, const struct unit_id *unit)

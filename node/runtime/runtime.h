@@ -69,6 +69,8 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
                    const char *image_path);
 void runtime_stop(struct runtime *rt, const struct unit_id *unit);
 void runtime_deadline(struct runtime *rt, const struct unit_id *unit, uint64_t boottime_ms); /* 0: never */
+/* What comes in to it from now on: start->nets, start->access. */
+void runtime_access(struct runtime *rt, const struct unit_id *unit, const struct effect_start *start);
 /* Its end is on disk: drop its folder. */
 void runtime_forget(struct runtime *rt, const struct unit_id *unit);
 

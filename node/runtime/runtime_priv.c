@@ -137,7 +137,7 @@ void helper_flush(struct runtime *rt)
 
 void helper_call(struct runtime *rt, struct priv_request *request)
 {
-    size_t size = request->verb == PRIV_START ? PRIV_MESSAGE_MAX : 128;
+    size_t size = request->verb == PRIV_START || request->verb == PRIV_ACCESS ? PRIV_MESSAGE_MAX : 128;
     struct call *c = malloc(sizeof *c + size), **end = &rt->calls;
     struct run *r = run_find(rt, &request->unit);
     request->id = ++rt->call_ids;

@@ -7,6 +7,7 @@
 #define UNIMESH_MODEL_BODIES_H
 
 #include "store/base/ip.h"
+#include "store/model/access.h"
 #include "store/model/record.h"
 #include "store/model/target.h"
 
@@ -133,6 +134,7 @@ struct spec_body {
     uint32_t block_count;
     struct block_ref blocks[BLOCKS_MAX]; /* in the manifest's order, as the nets */
     enum volume_lost volume_lost;
+    struct access access; /* what comes in on its nets */
 };
 
 /* Device names are Solo5's: letters and digits. Checks names and that no device is there twice; writes a sentence. */

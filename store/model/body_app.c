@@ -13,6 +13,7 @@ enum {
     IMAGE_FIELDS = 3,
     NET_FIELDS = 2,
     WORDS_FIELDS = 1,
+    WORDS_ACCESS = 1, /* more, of whoever opens something */
     VOLUMES_FIELDS = 2,
     BLOCK_FIELDS = 4
 };
@@ -58,7 +59,10 @@ void blocks_encode(const struct block_ref *blocks, uint32_t count, struct pack *
 
 static uint32_t spec_more(const struct spec_body *s)
 {
-    return s->block_count ? SPEC_BLOCKS : s->mirage ? SPEC_WORDS : s->net_count ? SPEC_NETS : 0;
+    return s->block_count                           ? SPEC_BLOCKS
+           : s->mirage || !access_empty(&s->access) ? SPEC_WORDS
+           : s->net_count                           ? SPEC_NETS
+                                                    : 0;
 }
 
 enum err spec_body_encode(const struct spec_body *s, const char *const *args_strings,
@@ -93,8 +97,9 @@ enum err spec_body_encode(const struct spec_body *s, const char *const *args_str
     if (more >= SPEC_NETS)
         nets_encode(s, k);
     if (more >= SPEC_WORDS) {
-        pack_array(k, WORDS_FIELDS);
+        pack_array(k, WORDS_FIELDS + WORDS_ACCESS);
         pack_uint(k, s->mirage);
+        access_encode(&s->access, k);
     }
     if (more >= SPEC_BLOCKS) {
         pack_array(k, VOLUMES_FIELDS);
@@ -148,7 +153,9 @@ static void words_decode(struct cursor *c, struct spec_body *out)
 {
     uint32_t more = cursor_array_from(c, WORDS_FIELDS);
     out->mirage = (uint32_t)cursor_uint(c, UINT32_MAX);
-    cursor_skip_n(c, more);
+    if (more >= WORDS_ACCESS)
+        access_decode(c, &out->access);
+    cursor_skip_n(c, more >= WORDS_ACCESS ? more - WORDS_ACCESS : 0);
 }
 
 void blocks_decode(struct cursor *c, struct block_ref blocks[static BLOCKS_MAX], uint32_t *count)
@@ -354,6 +361,8 @@ enum err spec_check(const struct spec_body *s, char *text, size_t size)
         return ERR_UNSUPPORTED;
     }
     err = nets_check(s->nets, s->net_count, text, size);
+    if (!err)
+        err = access_check(&s->access, text, size);
     return err ? err : blocks_check(s->blocks, s->block_count, text, size);
 }
 

@@ -758,6 +758,36 @@ static void addresses_check(struct settle *s)
     }
 }
 
+static bool lets_in(const struct guest *g, const struct ip *ip)
+{
+    for (uint32_t i = 0; i < g->let_in_count; i++)
+        if (ip_equal(&g->let_in[i], ip))
+            return true;
+    return false;
+}
+
+/* Who allows an app lets all of its guests in, wherever they are. */
+static void access_check_one(struct settle *s, struct host *h, const struct guest *g)
+{
+    struct spec_body spec;
+    struct uid app;
+    if (g->state == GUEST_ENDED || !spec_of(h, &g->run.app, &spec) || spec.access.peer_count == 0 ||
+        spec.net_count == 0 || engine_find_app(s->view->engine, spec.access.peers[0].name, &app))
+        return;
+    for (uint32_t i = 0; i < s->c->w->host_count; i++)
+        for (const struct guest *o = s->c->w->hosts[i].guests; o && !says(s); o = o->next)
+            if (o->state != GUEST_ENDED && uid_equal(&o->run.app, &app) && !ip_is_zero(&o->ip) && !lets_in(g, &o->ip))
+                snprintf(s->text, sizeof s->text, "host %u: %s/%u doesn't let %s/%u in, whom it allows", h->index,
+                         spec.name, g->run.slot, spec.access.peers[0].name, o->run.slot);
+}
+
+static void guests_access_check(struct settle *s)
+{
+    for (uint32_t i = 0; i < s->c->w->host_count && !says(s); i++)
+        for (const struct guest *g = s->c->w->hosts[i].guests; g && !says(s); g = g->next)
+            access_check_one(s, &s->c->w->hosts[i], g);
+}
+
 const char *check_settled(struct check *c)
 {
     static struct settle s;
@@ -795,6 +825,8 @@ const char *check_settled(struct check *c)
                  (unsigned long long)s.expected);
     if (!says(&s))
         addresses_check(&s);
+    if (!says(&s))
+        guests_access_check(&s);
     if (!says(&s))
         kept_check(&s);
     return says(&s) ? s.text : NULL;

@@ -12,6 +12,8 @@ struct guest *guest_find(const struct host *h, const struct unit_id *run)
     return NULL;
 }
 
+static void let_in(struct guest *g, const struct guest_access *a);
+
 void guest_start(struct world *w, struct host *h, const struct effect *f)
 {
     if (guest_find(h, &f->unit)) {
@@ -34,6 +36,7 @@ void guest_start(struct world *w, struct host *h, const struct effect *f)
     g->deadline_ms = f->start.boottime_ms;
     if (f->start.net_count > 0)
         g->ip = f->start.nets[0].ip[IP4];
+    let_in(g, f->start.access);
     const struct spec_body spec = {.memory_mib = f->start.memory_mib};
     g->memory_mib = placement_reserve_mib(&spec, g->target);
     g->next = h->guests;
@@ -49,6 +52,21 @@ void guest_start(struct world *w, struct host *h, const struct effect *f)
         n->unit = g->run;
         n->id = g->deadline_ms;
     }
+}
+
+static void let_in(struct guest *g, const struct guest_access *a)
+{
+    g->let_in_count = 0;
+    for (uint32_t i = 0; a && i < a->source_count && g->let_in_count < sizeof g->let_in / sizeof g->let_in[0]; i++)
+        if (a->sources[i].wish == PEER_ALLOW)
+            g->let_in[g->let_in_count++] = a->sources[i].subnet.base;
+}
+
+void guest_access(struct host *h, const struct effect *f)
+{
+    struct guest *g = guest_find(h, &f->unit);
+    if (g)
+        let_in(g, f->start.access);
 }
 
 static void tell_ended(struct world *w, struct host *h, struct guest *g)

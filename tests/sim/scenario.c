@@ -160,6 +160,11 @@ struct app *scenario_app_make(struct scenario *s)
     if (scenario_has_networks(s) && rng_below(&s->net_rng, 4) == 0) {
         spec->net_count = 1;
         spec->nets[0] = (struct net_ref){"service", SIM_NETWORK};
+        if (s->app_count > 1 && rng_below(&s->net_rng, 2)) { /* it lets another in, which may have a net or not */
+            struct peer_ref *p = &spec->access.peers[spec->access.peer_count++];
+            p->kind = PEER_APP;
+            snprintf(p->name, sizeof p->name, "app%u", 1 + (uint32_t)rng_below(&s->net_rng, s->app_count));
+        }
     }
     if (scenario_has_networks(s) && rng_below(&s->volume_rng, 4) == 0) {
         spec->block_count = 1;

@@ -634,6 +634,9 @@ static void effect_do(struct world *w, struct host *h, const struct effect *f)
     case EFFECT_UNIT_DEADLINE:
         guest_deadline(w, h, f);
         break;
+    case EFFECT_UNIT_ACCESS:
+        guest_access(h, f);
+        break;
     case EFFECT_UNIT_FORGET:
         guest_forget(w, h, &f->unit);
         break;

@@ -58,6 +58,8 @@ struct guest {
     uint64_t deadline_ms;
     struct unit_end end;
     char end_text[64];
+    uint32_t let_in_count; /* by address, of those who are allowed */
+    struct ip let_in[64];
     struct ip ip; /* on SIM_NETWORK; zeros: it isn't there */
     struct guest *next;
 };

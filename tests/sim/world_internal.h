@@ -42,6 +42,7 @@ void guest_end(struct world *w, struct host *h, const struct unit_id *run, enum 
 void guest_started(struct world *w, struct host *h, const struct unit_id *run);
 void guest_stop(struct world *w, struct host *h, const struct unit_id *run);
 void guest_killed(struct world *w, struct host *h, const struct unit_id *run);
+void guest_access(struct host *h, const struct effect *f);
 void guest_forget(struct world *w, struct host *h, const struct unit_id *run);
 void guest_deadline(struct world *w, struct host *h, const struct effect *f);
 void volume_effect(struct world *w, struct host *h, const struct effect *f); /* EFFECT_VOLUME_… */

@@ -184,6 +184,7 @@ static void execute(struct node *n, const struct effect *f)
         break;
     case EFFECT_REBOOT:
     case EFFECT_UNIT_DEADLINE:
+    case EFFECT_UNIT_ACCESS:
         break;
     }
 }

@@ -53,7 +53,8 @@ static void a_whole_file_is_read(void **state)
           "3\nmemory: 1G\n"
           "args: [--hello=world, 'two words', \"\"]\nrestart: {when: on-failure, codes: [1, 255]}\n"
           "require:\n  zone: attic\n  rack: \"7\"\nnets: {service: public, admin: lan}\n"
-          "blocks: {storage: 64M, log: {size: 1G, sparse: true, sector: 4096}}\nvolume-lost: empty\naffinity: front\n");
+          "blocks: {storage: 64M, log: {size: 1G, sparse: true, sector: 4096}}\nvolume-lost: empty\naffinity: front\n"
+          "ports: [80, icmp]\npublish: 8080:80/tcp\nallow: [front, 'network:lan', 10.0.0.0/8]\ndeny: 10.0.0.13\n");
     assert_string_equal(a.spec.name, "web");
     assert_int_equal(a.image_count, 2);
     assert_int_equal(a.images[0].target, TARGET_SPT);
@@ -109,7 +110,7 @@ static void keys_are_checked(void **state)
     refuses("app: web\nimage: x\nvolumes: 3\n",
             "dir/web.yaml:3: volumes: is no key of an app file; there are app, image, replicas, "
             "memory, args, restart, "
-            "require, nets, blocks, volume-lost, affinity");
+            "require, nets, blocks, volume-lost, ports, publish, allow, deny, affinity");
     refuses("app: web\nimage: x\nimage: y\n",
             "dir/web.yaml:3: image: is there twice; line 2 has it already");
     refuses("image: x\n", "dir/web.yaml: app: is missing");
@@ -182,6 +183,12 @@ static void values_are_checked(void **state)
     refuses_with("app: web\nimage: x\nblocks: {storage: 17T}\n", "17T is more than the 16T that a volume may have");
     refuses_with("app: web\nimage: x\nblocks: {storage: [64M]}\n", "blocks.storage: is to be a size");
     refuses_with("app: web\nimage: x\nblocks: {\"stor age\": 64M}\n", "is no device's name");
+    refuses("app: web\nimage: x\nports: {tcp: 80}\n", "dir/web.yaml:3: ports: is to be a list");
+    refuses("app: web\nimage: x\nports:\n- 80/tcp\n- 99999\n",
+            "dir/web.yaml:5: ports: \"99999\" is no port; write 80/tcp, 8000-8010/tcp, 53/udp or icmp");
+    refuses("app: web\nimage: x\nports: [80, 70-90/tcp]\n", "dir/web.yaml:3: ports: \"70-90/tcp\" is there twice");
+    refuses("app: web\nimage: x\nallow: 10.0.0.1/8\n",
+            "dir/web.yaml:3: allow: \"10.0.0.1/8\" is neither an app, network:NAME nor a subnet such as 10.0.0.0/24");
     refuses_with("app: web\nimage: x\nvolume-lost: empty\n", ":3: volume-lost: there is no volume");
     refuses_with("app: web\nimage: x\nblocks: {storage: 1M}\nvolume-lost: copy\n", "is neither wait nor empty");
     refuses_with("app: web\nimage: x\nnets: {service: La n}\n", ":3: nets: \"La n\" is no network's name");

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+static char said[1024];
+
 static struct ip ip_of(const char *text)
 {
     struct ip ip;
@@ -129,11 +131,116 @@ static void what_makes_no_network_is_said(void **state)
     assert_non_null(strstr(refused("br0,"), "is nothing that a network has"));
 }
 
+/* ---- access -------------------------------------------------------------------------------------- */
+
+static struct access access_of(const char *const *words)
+{
+    struct access a = {0};
+    char why[256];
+    for (; words[0]; words += 2)
+        if (access_add(&a, words[0], words[1], why, sizeof why))
+            fail_msg("%s", why);
+    return a;
+}
+
+static void ports_and_peers_are_read_and_written(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"ports", "80", "ports", "8000-8010/tcp", "ports", "53/udp", "ports", "icmp",
+                                        "publish", "8080:80/tcp", "allow", "front", "allow", "app:back",
+                                        "allow", "network:lan", "deny", "10.0.0.0/8", "deny", "fd00::1", NULL};
+    static const char *const ports[] = {"80/tcp", "8000-8010/tcp", "53/udp", "icmp", "8080:80/tcp"};
+    static const char *const peers[] = {"front", "back", "network:lan", "10.0.0.0/8", "fd00::1/128"};
+    const struct access a = access_of(words);
+    char text[NAME_SIZE + 16], why[256];
+    assert_int_equal(access_check(&a, why, sizeof why), ERR_OK);
+    for (uint32_t i = 0; i < a.port_count; i++) {
+        port_text(&a.ports[i], text);
+        assert_string_equal(text, ports[i]);
+    }
+    for (uint32_t i = 0; i < a.peer_count; i++) {
+        peer_text(&a.peers[i], text);
+        assert_string_equal(text, peers[i]);
+    }
+    uint8_t bytes[1024];
+    struct pack p;
+    struct cursor c;
+    struct access out = {0};
+    pack_init(&p, bytes, sizeof bytes);
+    access_encode(&a, &p);
+    assert_int_equal(pack_end(&p), ERR_OK);
+    cursor_init(&c, bytes, p.len);
+    access_decode(&c, &out);
+    assert_int_equal(cursor_end(&c), ERR_OK);
+    assert_int_equal(out.port_count, a.port_count);
+    assert_int_equal(out.peer_count, a.peer_count);
+    for (uint32_t i = 0; i < out.peer_count; i++) {
+        peer_text(&out.peers[i], text);
+        assert_string_equal(text, peers[i]);
+    }
+    for (size_t i = 0; i < p.len; i++) { /* cut anywhere */
+        cursor_init(&c, bytes, i);
+        out = (struct access){0};
+        access_decode(&c, &out);
+        assert_int_not_equal(cursor_end(&c), ERR_OK);
+    }
+}
+
+static void what_is_no_port_and_no_peer_is_said(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"ports",   "",         "ports",   "0",          "ports",   "65536",
+                                        "ports",   "80/sctp",  "ports",   "90-80",      "ports",   "080",
+                                        "ports",   "80-",      "ports",   "80tcp",      "publish", "80",
+                                        "publish", "8080:",    "publish", "8080:80-90", "publish", ":80",
+                                        "publish", "icmp",     "allow",   "",           "allow",   "Front",
+                                        "allow",   "network:", "deny",    "10.0.0.1/8", "deny",    "ap:x",
+                                        NULL};
+    struct access a = {0};
+    for (const char *const *w = wrong; w[0]; w += 2)
+        if (access_add(&a, w[0], w[1], said, sizeof said) == ERR_OK)
+            fail_msg("%s: \"%s\" was taken", w[0], w[1]);
+    assert_int_equal(a.port_count + a.peer_count, 0);
+    static const char *const twice[] = {"ports", "80-90", "ports", "85/tcp", NULL};
+    a = access_of(twice);
+    assert_int_equal(access_check(&a, said, sizeof said), ERR_INVALID);
+    assert_string_equal(said, "ports: \"85/tcp\" is there twice");
+    static const char *const published[] = {"publish", "8080:80", "publish", "8081:80", "ports",
+                                            "80",      "ports",   "80/udp",  NULL};
+    a = access_of(published);
+    assert_int_equal(access_check(&a, said, sizeof said), ERR_OK);
+}
+
+static void sources_within_others_are_left_out(void **state)
+{
+    (void)state;
+    static const char *const in[] = {"10.1.0.0/16", "10.1.2.3/32", "11.0.0.1/32",
+                                     "10.0.0.0/8",  "fd00::1/128", "fd00::/64"};
+    static const char *const out[] = {"11.0.0.1/32", "10.0.0.0/8", "fd00::/64"};
+    struct guest_access g = {0};
+    char text[SUBNET_TEXT];
+    for (size_t i = 0; i < sizeof in / sizeof in[0]; i++) {
+        struct subnet s;
+        assert_int_equal(subnet_parse(in[i], &s), ERR_OK);
+        assert_int_equal(guest_access_add(&g, PEER_ALLOW, &s), ERR_OK);
+    }
+    assert_int_equal(g.source_count, sizeof out / sizeof out[0]);
+    for (uint32_t i = 0; i < g.source_count; i++) {
+        subnet_text(&g.sources[i].subnet, text);
+        assert_string_equal(text, out[i]);
+    }
+    struct subnet s = {.bits = 32};
+    s.base = ip_of("12.0.0.0");
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < SOURCES_MAX && !err; i++, s.base = ip_add(&s.base, 1))
+        err = guest_access_add(&g, PEER_DENY, &s);
+    assert_int_equal(err, ERR_FULL);
+}
+
 /* ---- arguments ----------------------------------------------------------------------------------- */
 
 static struct spec_body spec;
 static struct arg_net nets[2];
-static char said[1024];
 
 static int make(void **state)
 {
@@ -268,6 +375,9 @@ int main(void)
         T(addresses_are_counted),
         T(a_network_without_a_range_is_all_of_its_subnet),
         T(what_makes_no_network_is_said),
+        T(ports_and_peers_are_read_and_written),
+        T(what_is_no_port_and_no_peer_is_said),
+        T(sources_within_others_are_left_out),
         T(arguments_are_filled_in),
         T(an_unknown_template_is_refused),
         T(a_mirage_guest_is_told_its_addresses),

@@ -406,12 +406,45 @@ static void a_network_that_it_was_not_told_of_is_refused(void **state)
     assert_int_equal(a.networks, 0);
 }
 
+static void a_change_of_access_has_these_bytes(void **state)
+{
+    (void)state;
+    static const uint8_t golden[] = {0x91, 0x93, 0xa7, 's', 'e', 'r', 'v', 'i', 'c', 'e', 0xa3, 'l', 'a', 'n', 0x90,
+                                     0x93, 0x91, 0x94, 6, 80, 80, 0xcd, 0x1f, 0x90, 1, 0x91, 0x92, 1,
+                                     0xaa, '1', '0', '.', '0', '.', '0', '.', '0', '/', '8'};
+    struct priv_request r = {.verb = PRIV_ACCESS, .id = 3, .net_count = 1, .nets = {{.ref = {"service", "lan"}}}}, out;
+    uint8_t bytes[512];
+    size_t len;
+    struct subnet ten;
+    assert_int_equal(subnet_parse("10.0.0.0/8", &ten), ERR_OK);
+    r.access.port_count = 1;
+    r.access.ports[0] = (struct port_ref){PORT_TCP, 80, 80, 8080};
+    r.access.limited = 1;
+    assert_int_equal(guest_access_add(&r.access, PEER_DENY, &ten), ERR_OK);
+    assert_int_equal(priv_request_encode(&r, bytes, sizeof bytes, &len), ERR_OK);
+    assert_memory_equal(bytes + len - sizeof golden, golden, sizeof golden);
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_OK);
+    assert_true(guest_access_equal(&out.access, &r.access));
+    bytes[len - sizeof golden + 18] = 7; /* no protocol of ours */
+    assert_int_equal(priv_request_decode(bytes, len, &out), ERR_INVALID);
+}
+
+static void a_change_of_access_without_a_run_is_refused(void **state)
+{
+    (void)state;
+    struct priv_request r = request(PRIV_ACCESS, 1);
+    r.net_count = 1;
+    r.nets[0] = (struct guest_net){.ref = {"service", "public"}};
+    struct priv_answer a = call(&r);
+    assert_int_equal(a.err, ERR_NOT_FOUND);
+}
+
 static void blocks_of_a_start_have_these_bytes(void **state)
 {
     (void)state;
     static const uint8_t golden[] = {0x91, 0x93, 0xa7, 's', 'e', 'r', 'v', 'i', 'c', 'e', 0xa3, 'l', 'a', 'n', 0x90, 9,
                                      0x92, 0x92, 0xa7, 's', 't', 'o', 'r', 'a', 'g', 'e', 0xcd, 2,   0,
-                                     0x92, 0xa3, 'l',  'o', 'g', 0xcd, 16, 0};
+                                     0x92, 0xa3, 'l',  'o', 'g', 0xcd, 16, 0, 0x93, 0x90, 0, 0x90};
     struct priv_request r = {.verb = PRIV_START, .id = 3, .target = TARGET_SPT, .memory_mib = 8, .tender = "/q",
                              .image = "/i", .net_count = 1, .nets = {{.ref = {"service", "lan"}}}, .volume = 9,
                              .block_count = 2,
@@ -571,6 +604,8 @@ int main(void)
         cmocka_unit_test(nets_of_a_start_are_read_as_written),
         cmocka_unit_test(blocks_of_a_start_have_these_bytes),
         TEST(a_network_that_it_was_not_told_of_is_refused),
+        TEST(a_change_of_access_without_a_run_is_refused),
+        cmocka_unit_test(a_change_of_access_has_these_bytes),
         TEST(a_volume_is_one_guests_alone),
         cmocka_unit_test(a_start_has_these_bytes),
         cmocka_unit_test(cut_or_flipped_bytes_do_no_harm),
