@@ -197,13 +197,47 @@ static void address_is_kept(struct scenario *s, const struct kept_address *k)
                            k->ip.b[15], g->ip.b[15]);
 }
 
+static uint32_t volumes_of(const struct host *h, const struct uid *app, uint16_t slot)
+{
+    uint32_t n = 0;
+    for (const struct volume *v = h->volumes; v; v = v->next)
+        n += uid_equal(&v->id.app, app) && v->id.slot == slot;
+    return n;
+}
+
+struct stranded {
+    struct world *w;
+    uint32_t count;
+};
+
+static void stranded_visit(void *ctx, const struct unit_view *v)
+{
+    struct stranded *d = ctx;
+    uint32_t volumes = 0;
+    for (uint32_t i = 0; i < d->w->host_count; i++)
+        volumes += volumes_of(&d->w->hosts[i], &v->app, v->slot);
+    d->count += v->body.state == UNIT_PENDING && volumes > 0;
+}
+
+/* What waits for the host that has its volume, and couldn't run it: in a minute that is asked again; and should it be
+ * gone, the app may say that an empty volume will do elsewhere. */
+static uint32_t stranded_now(struct scenario *s)
+{
+    struct stranded d = {.w = s->w};
+    struct host *view = view_host(s);
+    if (view)
+        engine_each_unit(view->engine, NULL, stranded_visit, &d);
+    return d.count;
+}
+
 static void a_death_moves_its_orphans(struct scenario *s)
 {
     struct host *h = busy_host(s, 0);
     struct kept_address kept[64];
     if (!h || s->w->failed)
         return;
-    uint32_t orphans = guests_of(h), with_address = addresses_of(h, kept, sizeof kept / sizeof kept[0]);
+    uint32_t orphans = guests_of(h) + stranded_now(s);
+    uint32_t with_address = addresses_of(h, kept, sizeof kept / sizeof kept[0]);
     check_mark(s->check);
     host_cut_power(s->w, h);
     h->gone = true;
@@ -482,14 +516,6 @@ static const struct guest *with_a_volume(struct scenario *s, const struct host *
                 return g;
             }
     return NULL;
-}
-
-static uint32_t volumes_of(const struct host *h, const struct uid *app, uint16_t slot)
-{
-    uint32_t n = 0;
-    for (const struct volume *v = h->volumes; v; v = v->next)
-        n += uid_equal(&v->id.app, app) && v->id.slot == slot;
-    return n;
 }
 
 /* Where it is carried it has all that it had (volumes.c checks that as its guest starts); where it was, it is gone. */
