@@ -720,9 +720,7 @@ void replica_drop(struct replica *r, const struct record_key *key)
     struct item *it = item_find(r, key);
     if (!it)
         return;
-    const struct mark m = mark_of(it->bytes, it->entry.record.bytes.len);
-    if (seen_before(r, &m)) /* should it come again, it is new */
-        r->seen[mix64(m.low) % SEEN_SIZE] = (struct mark){0};
+    memset(r->seen, 0, sizeof r->seen); /* should it come again, it is new; so is what was stale beside it alone */
     item_remove(r, it);
 }
 

@@ -387,6 +387,24 @@ static void a_spec_that_lost_before_it_was_on_disk_is_held_as_history(void **sta
     release(&f);
 }
 
+/* As a command does whose write failed. */
+static void what_was_stale_beside_a_record_that_is_dropped_is_new_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct bytes ours, theirs;
+    struct merged m;
+    init(&f);
+    replicas_record(&ours, 1, 0, clock_at(10), 1);
+    replicas_record(&theirs, 1, 1, clock_at(9), 2);
+    assert_int_equal(replica_merge(f.r, ours.p, ours.len, WALL, REPLICA_HELD, &m), ERR_OK);
+    assert_int_equal(merge(&f, &theirs, &m), ERR_STALE);
+    const struct record_key key = key_of(&ours);
+    replica_drop(f.r, &key);
+    assert_int_equal(merge(&f, &theirs, &m), ERR_OK);
+    release(&f);
+}
+
 static void a_successor_makes_no_history(void **state)
 {
     (void)state;
@@ -811,6 +829,7 @@ int main(void)
         cmocka_unit_test(a_full_replica_refuses_all_but_tombstones),
         cmocka_unit_test(a_spec_that_lost_to_a_concurrent_one_is_history),
         cmocka_unit_test(a_spec_that_lost_before_it_was_on_disk_is_held_as_history),
+        cmocka_unit_test(what_was_stale_beside_a_record_that_is_dropped_is_new_again),
         cmocka_unit_test(a_successor_makes_no_history),
         cmocka_unit_test(a_signature_is_checked_once),
         cmocka_unit_test(merges_commute_associate_and_repeat_harmlessly),
