@@ -109,18 +109,39 @@ static enum err set_join(const struct said *s)
     return ERR_OK;
 }
 
-static enum err set_discover(const struct said *s)
+static enum err switch_set(const struct said *s, bool *out)
 {
     static const char *const words[2][3] = {{"false", "no", "off"}, {"true", "yes", "on"}};
     for (int v = 0; v < 2; v++) {
         for (int i = 0; i < 3; i++) {
             if (strcmp(s->value, words[v][i]) == 0) {
-                s->c->discover = v;
+                *out = v;
                 return ERR_OK;
             }
         }
     }
     return refuse(s, ERR_INVALID, "\"%.32s\" is neither true nor false", s->value);
+}
+
+static enum err set_discover(const struct said *s)
+{
+    return switch_set(s, &s->c->discover);
+}
+
+static enum err set_jail(const struct said *s)
+{
+    bool on = true;
+    enum err err = switch_set(s, &on);
+    s->c->jail.off = !on;
+    return err;
+}
+
+static enum err set_guest_uids(const struct said *s)
+{
+    if (jail_uids_parse(s->value, &s->c->jail))
+        return refuse(s, ERR_INVALID, "\"%.32s\" is no FIRST-LAST of uids from 1000 on; write %u-%u", s->value,
+                      (unsigned)JAIL_UID_FIRST, (unsigned)(JAIL_UID_FIRST + JAIL_UID_COUNT - 1));
+    return ERR_OK;
 }
 
 static enum err set_memory(const struct said *s)
@@ -295,6 +316,8 @@ static const struct {
     {"label", set_label},
     {"tender", set_tender},
     {"network", set_network},
+    {"jail", set_jail},
+    {"guest-uids", set_guest_uids},
 };
 
 enum err config_set(struct config *c, const char *key, const char *value, char *why,
@@ -321,7 +344,7 @@ struct raw_tenders {
     char *target[TARGET_COUNT];
 };
 
-enum { TEXTS = 14 }; /* keys of one value; and the place of a join that is one */
+enum { TEXTS = 16 }; /* keys of one value; and the place of a join that is one */
 
 struct raw {
     char *text[TEXTS + 1]; /* by the fields' order */
@@ -364,6 +387,8 @@ static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     TEXT_FIELD("log-format", 11),
     TEXT_FIELD("log-level", 12),
     TEXT_FIELD("volumes", 13),
+    TEXT_FIELD("jail", 14),
+    TEXT_FIELD("guest-uids", 15),
     CYAML_FIELD_SEQUENCE("join", OPTIONAL, struct raw, join, &text_schema, 0, CONFIG_JOIN_MAX),
     CYAML_FIELD_MAPPING_PTR("tenders", OPTIONAL, struct raw, tenders, tender_fields),
     CYAML_FIELD_IGNORE("labels", CYAML_FLAG_OPTIONAL), /* its keys are the user's */

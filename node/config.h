@@ -19,12 +19,15 @@
  *     tenders: {hvt: /usr/bin/solo5-hvt, spt: /usr/bin/solo5-spt, virtio: /usr/bin/qemu-system-x86_64}
  *     programs: /usr/lib/unimesh      # where mesh-priv and mesh-shim are
  *     networks:                       # that guests can be wired to; {public: br0} is short for a bridge alone
- *       public: {bridge: br0, subnet: 10.0.0.0/24, gateway: 10.0.0.1, range: 10.0.0.100-10.0.0.199} */
+ *       public: {bridge: br0, subnet: 10.0.0.0/24, gateway: 10.0.0.1, range: 10.0.0.100-10.0.0.199}
+ *     jail: on                        # or off: guests run as mesh-priv does, which may be root
+ *     guest-uids: 1879048192-1879113727 # each guest has one of its own */
 #ifndef UNIMESH_NODE_CONFIG_H
 #define UNIMESH_NODE_CONFIG_H
 
 #include "ctl/yaml_doc.h"
 #include "node/effects.h"
+#include "node/jail_config.h"
 #include "store/model/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
@@ -62,6 +65,7 @@ struct config { /* zeros: nothing was said */
     enum log_level log_level;
     char tender[TARGET_COUNT][CONFIG_PATH_SIZE];
     struct networks networks;
+    struct jail_config jail;
 };
 
 /* Say one thing: `key` as in the file ("join", "labels.zone", "tenders.hvt", "networks.public"), `value` as text;

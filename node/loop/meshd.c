@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     snprintf(volumes, sizeof volumes, "%s/volumes", o.state_dir);
     do {
         int fd = -1;
-        enum err err = priv_spawn(priv, o.run_dir, shim, &o.networks, volumes, PRIV_WAIT_MS, &fd, why, sizeof why);
+        enum err err = priv_spawn(priv, o.run_dir, shim, &o.networks, volumes, &o.jail, PRIV_WAIT_MS, &fd, why, sizeof why);
         status = node_run(&o, fd, err, err ? why : "", &again);
     } while (again);
     return status;

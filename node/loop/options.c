@@ -35,6 +35,8 @@ enum option_id {
     OPT_TENDER,
     OPT_PROGRAMS,
     OPT_NETWORK,
+    OPT_JAIL,
+    OPT_GUEST_UIDS,
     OPT_HELP,
     OPT_VERSION
 };
@@ -71,6 +73,8 @@ static const struct {
      "the program that runs guests of hvt, spt or virtio; may be repeated"},
     {OPT_NETWORK, "network", "NAME=BRIDGE",
      "a network that guests can be wired to; may be repeated"},
+    {OPT_JAIL, "jail", "on|off", "whether guests are shut in; off is for trying things out (on)"},
+    {OPT_GUEST_UIDS, "guest-uids", "FIRST-LAST", "each guest has a uid of its own, of these"},
     {OPT_PROGRAMS, "programs", "DIR", "where mesh-priv and mesh-shim are (beside meshd)"},
     {OPT_HELP, "help", NULL, "this"},
     {OPT_VERSION, "version", NULL, "which version this is"},
@@ -136,6 +140,7 @@ static void options_take(struct options *o, const struct config *c)
     o->volumes_mib = c->volumes_mib;
     o->labels = c->labels;
     o->networks = c->networks;
+    o->jail = c->jail;
     o->log_format = c->log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
     o->log_level = c->log_level_given ? c->log_level : LOG_INFO;
 }
@@ -180,6 +185,8 @@ static void option_set(struct options *o, struct config *c, enum option_id id, c
     case OPT_TENDER:
     case OPT_PROGRAMS:
     case OPT_NETWORK:
+    case OPT_JAIL:
+    case OPT_GUEST_UIDS:
         break;
     }
     for (size_t i = 0; i < OPTIONS; i++)

@@ -34,6 +34,7 @@ struct options {
     uint32_t volumes_mib; /* 0: what the disk has */
     struct labels labels;
     struct networks networks;
+    struct jail_config jail;
     bool new_identity;
     enum log_format log_format;
     enum log_level log_level;

@@ -241,6 +241,7 @@ static void runtime_begin(struct node *n)
     cfg.networks = o->networks;
     snprintf(volumes, sizeof volumes, "%s/volumes", o->state_dir);
     cfg.volumes_dir = volumes;
+    cfg.jail = o->jail;
     for (int t = 1; t < TARGET_COUNT; t++) {
         if (o->tender[t][0])
             cfg.tender[t] = o->tender[t];

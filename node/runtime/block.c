@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { APART = 64 /* above all that a child is given */ };
-
 void volume_name(const struct uid *app, uint16_t slot, uint64_t volume, char out[static VOLUME_NAME_SIZE])
 {
     const struct unit_id id = {.app = *app, .slot = slot, .epoch = volume};
@@ -114,22 +112,10 @@ void block_files_unlink(int folder)
 }
 
 /* Each may be where another is to be: first out of the way, then into place. */
-bool block_files_inherit(struct block_files *b, int first)
-{
-    for (uint32_t i = 0; i < b->count; i++) {
-        b->fd[i] = fcntl(b->fd[i], F_DUPFD, APART);
-        if (b->fd[i] < 0)
-            return false;
-    }
-    for (uint32_t i = 0; i < b->count; i++)
-        if (dup2(b->fd[i], first + (int)i) < 0)
-            return false;
-    return true;
-}
-
 void block_files_close(struct block_files *b)
 {
     for (uint32_t i = 0; i < b->count; i++)
-        close(b->fd[i]);
+        if (b->fd[i] >= 0)
+            close(b->fd[i]);
     b->count = 0;
 }

@@ -1,7 +1,7 @@
 /* A guest's volumes, as mesh-priv gives them to it: files of the volumes folder, one a device, in the folder of the
- * slot's volume (volume_name). A guest has its volumes for itself: each file is locked before the shim is forked, shim
- * and tender inherit the descriptor and nobody else keeps it, so the lock goes with the last of these two, whatever
- * became of meshd and mesh-priv. It is a lock of an open file's (fcntl, OFD) on the first byte: QEMU's own are on
+ * slot's volume (volume_name). A guest has its volumes for itself: each file is locked before the shim is forked, the
+ * tender inherits the descriptor (jail_file_add) and nobody else keeps it, so the lock goes with it, whatever became of
+ * meshd and mesh-priv. It is a lock of an open file's (fcntl, OFD) on the first byte: QEMU's own are on
  * others, and whether it is held can be asked without taking it. */
 #ifndef UNIMESH_NODE_RUNTIME_BLOCK_H
 #define UNIMESH_NODE_RUNTIME_BLOCK_H
@@ -32,8 +32,7 @@ enum err block_files_open(struct block_files *b, const char *volumes_dir, const 
 enum err block_files_link(const char *volumes_dir, const char *volume, const struct tender_block *blocks,
                           uint32_t count, int folder) MUST_USE;
 void block_files_unlink(int folder);
-/* In the child: they are the descriptors from `first` on, and stay open over exec. False: errno. */
-bool block_files_inherit(struct block_files *b, int first);
+/* Of those that nobody has taken (-1). */
 void block_files_close(struct block_files *b);
 
 #endif

@@ -20,18 +20,24 @@ extern char **environ;
 
 /* posix_spawn: the caller may be large and have threads, and is not copied. */
 static int spawn(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                 const char *volumes_dir, unsigned wait_ms, int socket, pid_t *pid)
+                 const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int socket, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
-    char wait[16], words[NETWORKS_MAX][NAME_SIZE + NETWORK_WORDS];
-    char *argv[5 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait,
-                                        (char *)(size_t)volumes_dir};
+    char wait[16], uids[40], words[NETWORKS_MAX][NAME_SIZE + NETWORK_WORDS];
+    char *argv[5 + 1 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait,
+                                            (char *)(size_t)volumes_dir};
+    size_t argc = 5;
+    if (jail->off)
+        argv[argc++] = (char *)(size_t)"--no-jail";
+    else if (jail->uid_count > 0 && snprintf(uids, sizeof uids, "--uids=%u-%u", jail->uid_first,
+                                             jail->uid_first + jail->uid_count - 1) > 0)
+        argv[argc++] = uids;
     for (uint32_t i = 0; i < networks->count; i++) {
         int n = snprintf(words[i], NAME_SIZE + 1, "%s=", networks->v[i].name);
         network_words(&networks->v[i], words[i] + n);
-        argv[5 + i] = words[i];
+        argv[argc++] = words[i];
     }
     (void)snprintf(wait, sizeof wait, "%u", wait_ms);
     sigemptyset(&none);
@@ -60,7 +66,7 @@ undo_actions:
 /* The first process ends as soon as the second has begun, or when it can't. */
 static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why_size)
 {
-    uint8_t bytes[PRIV_TEXT_SIZE + 64];
+    uint8_t bytes[PRIV_ANSWER_MAX];
     struct priv_answer a;
     int status;
     while (waitpid(pid, &status, 0) < 0)
@@ -80,7 +86,7 @@ static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why
 }
 
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                    const char *volumes_dir, unsigned wait_ms, int *fd, char *why, size_t why_size)
+                    const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why, size_t why_size)
 {
     int pair[2], size = BUFFER;
     pid_t pid = -1;
@@ -95,7 +101,7 @@ enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path
         return ERR_IO;
     }
     (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    int error = spawn(path, run_dir, shim_path, networks, volumes_dir, wait_ms, pair[1], &pid);
+    int error = spawn(path, run_dir, shim_path, networks, volumes_dir, jail, wait_ms, pair[1], &pid);
     close(pair[1]);
     enum err err = disk_err(error);
     if (err)

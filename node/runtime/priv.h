@@ -1,13 +1,14 @@
 /* mesh-priv: the one process that may do what needs privilege. A dozen fixed verbs over
  * SOCK_SEQPACKET (priv_protocol.h); every argument is checked again in there. What exists today:
- * start a shim, with its taps; remove a run's folder, and what was made for it; kill a shim that hangs;
- * look which networks there are. The places for filters and jails are the verbs to come.
+ * start a shim, with its taps and its jail; remove a run's folder, and what was made for it; kill a shim that
+ * hangs; look which networks there are, and what jails lack.
  *
  * meshd starts it before anything else (priv_spawn) and it ends when its socket closes; guests
  * stay. */
 #ifndef UNIMESH_NODE_RUNTIME_PRIV_H
 #define UNIMESH_NODE_RUNTIME_PRIV_H
 
+#include "node/jail_config.h"
 #include "store/model/networks.h"
 #include "store/base/err.h"
 
@@ -15,7 +16,7 @@
 
 /* Start the program `path` for `run_dir` (absolute; made if missing, its parent is there) with
  * `shim_path` (absolute), allowed to wire guests to these networks and to give them what lies in
- * `volumes_dir` (absolute; "": nothing), and give the socket to it. It
+ * `volumes_dir` (absolute; "": nothing), with jails so configured, and give the socket to it. It
  * is nobody's child afterwards: there is nothing to reap. Waits for it to begin, some milliseconds;
  * and, where another still works in
  * run_dir, for that to end, at most wait_ms. ERR_NOT_FOUND: no such program; ERR_BUSY: another
@@ -25,7 +26,8 @@ enum {
                            peers give the host up */
 };
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path,
-                    const struct networks *networks, const char *volumes_dir, unsigned wait_ms, int *fd,
+                    const struct networks *networks, const char *volumes_dir,
+                    const struct jail_config *jail, unsigned wait_ms, int *fd,
                     char *why, size_t why_size) MUST_USE;
 
 #endif

@@ -1,21 +1,23 @@
 /* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
  *
- *   mesh-priv RUN SHIM WAIT_MS VOLUMES [NETWORK=BRIDGE]…    with the client's socket as descriptor 3
+ *   mesh-priv RUN SHIM WAIT_MS VOLUMES [--no-jail | --uids=FIRST-LAST] [NETWORK=BRIDGE]…    with the client's socket as
+ *                                                                                          descriptor 3
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
  *
  * What is on its command line is its configuration: a client that was taken over can wire a guest to these bridges and
- * to no others, and give it volumes of its own slot that lie there ("": none). Places for what comes: folder_make() and
- * shim_exec() for the guest's user, its cgroup and its root. */
+ * to no others, and give it volumes of its own slot that lie there ("": none), and has no say in guests' users and jails. */
 #define _GNU_SOURCE
 #include "node/runtime/block.h"
 #include "node/runtime/filter.h"
+#include "node/runtime/priv_jail.h"
 #include "node/runtime/priv_protocol.h"
 #include "node/runtime/publish.h"
 #include "node/runtime/shim_protocol.h"
 #include "node/runtime/tap.h"
 #include "node/runtime/unit_name.h"
+#include "placement/placement.h"
 #include "store/disk.h"
 
 #include <dirent.h>
@@ -48,11 +50,13 @@ static struct {
     const char *shim, *volumes;
     int units_fd;
     struct networks networks;
+    struct jail_config jail_config;
     bool filters; /* nftables can be used */
     char tap_prefix[TAP_PREFIX + 1];
     struct pending pending[PRIV_STARTS_MAX];
     struct priv_request request; /* the one that is being looked at */
     struct tender_command command;
+    struct jail jail; /* of it */
 } p;
 
 static uint64_t now_ms(void)
@@ -66,7 +70,7 @@ static uint64_t now_ms(void)
 
 static void answer_send(const struct priv_answer *a)
 {
-    uint8_t bytes[PRIV_TEXT_SIZE + 64];
+    uint8_t bytes[PRIV_ANSWER_MAX];
     size_t len;
     if (priv_answer_encode(a, bytes, sizeof bytes, &len) == ERR_OK)
         (void)!send(CLIENT_FD, bytes, len, MSG_NOSIGNAL); /* waits for a slow client: it has asked for this */
@@ -99,18 +103,6 @@ static bool tender_allowed(const char *path, char *why, size_t size)
     return false;
 }
 
-static bool image_allowed(const char *path, char *why, size_t size)
-{
-    struct stat st;
-    if (stat(path, &st) < 0 || access(path, R_OK) < 0)
-        (void)snprintf(why, size, "the image's file can't be read: %s", strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        (void)snprintf(why, size, "the image is not a file");
-    else
-        return true;
-    return false;
-}
-
 /* ---- nets --------------------------------------------------------------------------------------- */
 
 /* A tap has its filter from before its tender runs until after that is gone, and no filter outlives its tap: so what a
@@ -120,7 +112,7 @@ static enum err net_make(const struct tender_net *n, const struct guest_net *ask
     enum err err = publish_ready(networks_find(&p.networks, asked->ref.network)->bridge, &asked->ip[IP4],
                                  &p.request.access, why, size);
     if (!err)
-        err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, why, size);
+        err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, p.jail.uid, why, size);
     if (!err && p.filters)
         err = filter_add(n->tap, n->mac, asked->ip, &p.request.access, why, size);
     return err;
@@ -147,6 +139,12 @@ static enum err nets_remove(const char *run)
     return err;
 }
 
+/* QEMU takes a tap that is open already, so it needs no network to look for it in. */
+static bool taps_are_passed(void)
+{
+    return p.request.target == TARGET_VIRTIO && (p.jail.can & JAIL_CAN_NET) != 0;
+}
+
 /* A tap each, in `nets` for the command line. */
 static enum err nets_name(const char *run, struct tender_net *nets, char *why, size_t size)
 {
@@ -164,6 +162,10 @@ static enum err nets_name(const char *run, struct tender_net *nets, char *why, s
         memcpy(nets[i].device, r->nets[i].ref.device, sizeof nets[i].device);
         net_tap_name(p.tap_prefix, run, i, nets[i].tap);
         net_mac_text(&r->unit.app, r->unit.slot, r->nets[i].ref.device, nets[i].mac);
+        nets[i].fd = 0;
+        enum err err = taps_are_passed() ? jail_keep(&p.jail, &nets[i].fd) : ERR_OK;
+        if (err)
+            return err;
     }
     return ERR_OK;
 }
@@ -174,6 +176,15 @@ static enum err nets_make(const char *run, const struct tender_net *nets, char *
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < r->net_count && !err; i++)
         err = net_make(&nets[i], &r->nets[i], why, size);
+    for (uint32_t i = 0; i < r->net_count && !err && taps_are_passed(); i++) {
+        int fd = tap_open(nets[i].tap);
+        if (fd < 0) {
+            err = disk_err(errno);
+            (void)snprintf(why, size, "its tap can't be opened: %s", strerror(errno));
+        } else {
+            jail_fill(&p.jail, nets[i].fd, fd);
+        }
+    }
     if (err)
         (void)nets_remove(run);
     return err;
@@ -248,7 +259,11 @@ static void networks_look(void)
 {
     struct priv_answer a = {.id = p.request.id};
     char why[PRIV_TEXT_SIZE];
+    const char *lack;
     size_t at = 0;
+    if (priv_jail_look(&lack, why, sizeof why))
+        lack = why;
+    (void)snprintf(a.jail, sizeof a.jail, "%s", lack);
     if (!filters_look(why, sizeof why))
         at += (size_t)snprintf(a.text, sizeof a.text, "filters: none, guests can forge their addresses: %s", why);
     for (uint32_t i = 0; i < p.networks.count; i++) {
@@ -259,6 +274,7 @@ static void networks_look(void)
             at += (size_t)snprintf(a.text + at, sizeof a.text - at, "%s%s: %s", at > 0 ? "\n" : "", n->name, why);
     }
     taps_sweep();
+    priv_jail_sweep();
     answer_send(&a);
 }
 
@@ -278,24 +294,40 @@ static enum err folder_remove(const char *name)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlinkat(fd, files[i], 0);
     close(fd);
+    priv_jail_remove(name);
     return unlinkat(p.units_fd, name, AT_REMOVEDIR) == 0 ? ERR_OK : disk_err(errno);
 }
 
-/* The folder of a run, with the image in it. A link keeps the image while it runs, though the store may drop it;
- * on another filesystem it is a name only, which is enough: tenders read it once. */
-static enum err folder_make(const char *name, const char *image, int *fd, char *why, size_t size)
+static bool image_link(int image, const char *path, int folder)
 {
+    char by_fd[32];
+    (void)snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", image);
+    return linkat(AT_FDCWD, by_fd, folder, "image", AT_SYMLINK_FOLLOW) == 0 || symlinkat(path, folder, "image") == 0;
+}
+
+/* The folder of a run, with the image in it. A link keeps the image while it runs, though the store may drop it;
+ * on another filesystem it is a name only, which is enough: a jail has the file itself, and tenders read it once. */
+static enum err folder_make(const char *name, int image, int *fd, int *oom_fd, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    static struct spec_body spec; /* large */
     if (mkdirat(p.units_fd, name, 0700) < 0) {
         enum err err = disk_err(errno);
         (void)snprintf(why, size, "its folder can't be made: %s", strerror(errno));
         return err;
     }
+    spec.memory_mib = r->memory_mib;
+    spec.net_count = r->net_count;
     *fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (*fd >= 0 && (linkat(AT_FDCWD, image, *fd, "image", AT_SYMLINK_FOLLOW) == 0 ||
-                     symlinkat(image, *fd, "image") == 0))
+    enum err err = ERR_OK;
+    if (*fd < 0 || !image_link(image, r->image, *fd)) {
+        err = disk_err(errno);
+        (void)snprintf(why, size, "its image can't be linked: %s", strerror(errno));
+    }
+    if (!err)
+        err = priv_jail_make(&p.jail, name, *fd, placement_reserve_mib(&spec, r->target), r->target, oom_fd, why, size);
+    if (!err)
         return ERR_OK;
-    enum err err = disk_err(errno);
-    (void)snprintf(why, size, "its image can't be linked: %s", strerror(errno));
     if (*fd >= 0)
         close(*fd);
     (void)folder_remove(name);
@@ -338,30 +370,36 @@ static bool folder_has_end(const char *name)
 
 /* ---- start -------------------------------------------------------------------------------------- */
 
-static _Noreturn void shim_exec(int folder, int ready, struct block_files *blocks)
+static _Noreturn void shim_exec(int folder, int ready, int oom_fd)
 {
-    char target[16], deadline[32], fd[16];
-    const char *argv[TENDER_ARGV_MAX + 5] = {p.shim, target, deadline, fd};
+    char target[16], deadline[32], fd[16], jail[64];
+    const char *argv[5 + JAIL_WORDS + TENDER_ARGV_MAX + 1] = {p.shim, target, deadline, fd, jail};
+    size_t argc = 5;
     int error = 0, null;
-    (void)snprintf(target, sizeof target, "%u", (unsigned)p.request.target);
-    (void)snprintf(deadline, sizeof deadline, "%llu", (unsigned long long)p.request.deadline_ms);
-    (void)snprintf(fd, sizeof fd, "%d", (int)READY_FD);
-    memcpy(argv + 4, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);
     /* A session of its own: no terminal, no group to be signalled with. Nothing of ours stays open in it. */
     if (setsid() < 0 || fchdir(folder) < 0 || (null = open("/dev/null", O_RDWR)) < 0)
         goto fail;
     if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
         goto fail;
-    if (ready != READY_FD && dup2(ready, READY_FD) < 0)
+    int high = fcntl(ready, F_DUPFD_CLOEXEC, PRIV_STARTS_MAX);
+    if (high < 0 || (error = jail_pass(&p.jail, &oom_fd)) != 0 || dup2(high, READY_FD) < 0)
         goto fail;
     ready = READY_FD;
-    if (!block_files_inherit(blocks, READY_FD + 1) || close_range(READY_FD + 1 + blocks->count, ~0u, 0) < 0 ||
-        fcntl(READY_FD, F_SETFD, 0) < 0)
+    if (close_range((unsigned)JAIL_FD + p.jail.count + (oom_fd >= 0), ~0u, 0) < 0 || fcntl(READY_FD, F_SETFD, 0) < 0)
         goto fail;
+    (void)snprintf(target, sizeof target, "%u", (unsigned)p.request.target);
+    (void)snprintf(deadline, sizeof deadline, "%llu", (unsigned long long)p.request.deadline_ms);
+    (void)snprintf(fd, sizeof fd, "%d", (int)READY_FD);
+    (void)snprintf(jail, sizeof jail, "%u:%u:%d:%d", p.jail.uid, p.jail.count, oom_fd >= 0 ? oom_fd : 0,
+                   (p.jail.can & JAIL_CAN_PIDS) != 0);
+    for (size_t i = 0; i < p.jail.words; i++)
+        argv[argc++] = p.jail.word[i];
+    memcpy(argv + argc, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);
     signal(SIGCHLD, SIG_DFL);
     execv(p.shim, (char *const *)argv);
 fail:
-    error = errno;
+    if (error == 0)
+        error = errno;
     (void)!write(ready, &error, sizeof error);
     _exit(127);
 }
@@ -377,40 +415,74 @@ static enum err blocks_link(int folder, char *why, size_t size)
     return err;
 }
 
-/* What was opened for it is the shim's from then on, and closed by the caller. */
-static enum err shim_fork(const char *name, const struct tender_net *nets, struct block_files *blocks,
-                          struct pending *at, char *why, size_t size)
+static enum err shim_fork(const char *name, int image, const struct tender_net *nets, struct pending *at, char *why,
+                          size_t size)
 {
-    int folder = -1, pipe_fd[2];
-    enum err err = folder_make(name, p.request.image, &folder, why, size);
+    int folder = -1, oom_fd = -1, pipe_fd[2];
+    enum err err = folder_make(name, image, &folder, &oom_fd, why, size);
     if (err)
         return err;
     err = blocks_link(folder, why, size);
     if (!err)
         err = nets_make(name, nets, why, size);
-    if (err) {
-        close(folder);
-        (void)folder_remove(name);
-        return err;
-    }
-    int error = pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
-    pid_t pid = error ? -1 : fork();
+    int error = !err && pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
+    pid_t pid = err || error ? -1 : fork();
     if (pid == 0)
-        shim_exec(folder, pipe_fd[1], blocks);
-    if (!error) {
+        shim_exec(folder, pipe_fd[1], oom_fd);
+    if (!err && !error) {
         error = pid < 0 ? errno : 0;
         close(pipe_fd[1]);
         if (error)
             close(pipe_fd[0]);
     }
     close(folder);
+    if (oom_fd >= 0)
+        close(oom_fd);
     if (error) {
         (void)snprintf(why, size, "its shim can't be started: %s", strerror(error));
+        err = disk_err(error);
+    }
+    if (err) {
+        jail_release(&p.jail); /* a tap that is open can't be removed */
         (void)folder_remove(name);
-        return disk_err(error);
+        return err;
     }
     *at = (struct pending){pipe_fd[0], pid, p.request.id, now_ms() + START_LIMIT_MS};
     return ERR_OK;
+}
+
+/* The files of its volumes: locked, in its jail, and its own while it runs. */
+static enum err blocks_put(const char *volume, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    struct block_files blocks = {0};
+    char name[TENDER_BLOCK_FILE], path[JAIL_NAME + 2];
+    enum err err = block_files_open(&blocks, p.volumes, volume, r->blocks, r->block_count, why, size);
+    for (uint32_t i = 0; i < blocks.count && !err; i++) {
+        tender_block_file(i, name);
+        err = jail_file_add(&p.jail, blocks.fd[i], name, JAIL_WRITE, path, sizeof path);
+        blocks.fd[i] = -1;
+        if (err)
+            (void)snprintf(why, size, "its volumes can't be put into its jail: %s", err_text(err));
+    }
+    block_files_close(&blocks);
+    return err;
+}
+
+static enum err jail_prepare(int *image, char *why, size_t size)
+{
+    const struct priv_request *r = &p.request;
+    const struct jail_tender tender = {.target = r->target,
+                                       .kvm = r->target == TARGET_HVT || r->accel == ACCEL_KVM,
+                                       .taps = r->net_count > 0 && !taps_are_passed(),
+                                       .program = r->tender};
+    enum err err = priv_jail_image(&p.jail, r->image, image, why, size);
+    if (err)
+        return err;
+    err = priv_jail_plan(&p.jail, &tender, why, size);
+    if (err)
+        close(*image);
+    return err;
 }
 
 static void start(const char *name)
@@ -420,22 +492,28 @@ static void start(const char *name)
     struct tender_net nets[NETS_MAX];
     const struct tender_guest guest = {r->target, r->accel, r->tender, "image", r->memory_mib, r->args_count, r->args,
                                        r->net_count, nets, r->block_count, r->blocks};
-    struct block_files blocks = {0};
     char volume[VOLUME_NAME_SIZE];
     struct pending *at = p.pending;
+    int image = -1;
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
-    enum err err = nets_name(name, nets, why, sizeof why);
+    enum err err = priv_jail_new(&p.jail, name, why, sizeof why);
+    if (!err)
+        err = nets_name(name, nets, why, sizeof why);
     if (!err)
         err = tender_command(&guest, &p.command, why, sizeof why);
-    if (!err && (!tender_allowed(r->tender, why, sizeof why) || !image_allowed(r->image, why, sizeof why)))
+    if (!err && !tender_allowed(r->tender, why, sizeof why))
         err = ERR_DENIED;
     volume_name(&r->unit.app, r->unit.slot, r->volume, volume);
     if (!err)
-        err = block_files_open(&blocks, p.volumes, volume, r->blocks, r->block_count, why, sizeof why);
+        err = blocks_put(volume, why, sizeof why);
     if (!err)
-        err = shim_fork(name, nets, &blocks, at, why, sizeof why);
-    block_files_close(&blocks);
+        err = jail_prepare(&image, why, sizeof why);
+    if (!err) {
+        err = shim_fork(name, image, nets, at, why, sizeof why);
+        close(image);
+    }
+    jail_release(&p.jail);
     if (err)
         answer(r->id, err, "%s", why);
 }
@@ -589,6 +667,7 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
         return ERR_IO;
     }
     net_tap_prefix(units, p.tap_prefix);
+    priv_jail_begin(&p.jail_config, p.shim, run, p.units_fd);
     (void)filters_look(why, size); /* whoever asks for the networks is told */
     if (!units_lock(wait_ms)) {
         (void)snprintf(why, size, "another node uses the run folder %.90s: give this one its own (--run)", run);
@@ -597,10 +676,20 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
     return ERR_OK;
 }
 
-static enum err networks_read(char **words, char *why, size_t size)
+static enum err words_read(char **words, char *why, size_t size)
 {
     enum err err = ERR_OK;
     for (; *words != NULL && !err; words++) {
+        if (strcmp(*words, "--no-jail") == 0) {
+            p.jail_config.off = true;
+            continue;
+        }
+        if (strncmp(*words, "--uids=", 7) == 0) {
+            err = jail_uids_parse(*words + 7, &p.jail_config);
+            if (err)
+                (void)snprintf(why, size, "mesh-priv: %.60s is no --uids=FIRST-LAST", *words);
+            continue;
+        }
         char *is = strchr(*words, '=');
         if (is == NULL) {
             (void)snprintf(why, size, "mesh-priv: %.60s is no NETWORK=BRIDGE", *words);
@@ -628,7 +717,7 @@ int main(int argc, char **argv)
     p.units_fd = -1;
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
-    enum err err = networks_read(argv + 5, why, sizeof why);
+    enum err err = words_read(argv + 5, why, sizeof why);
     if (!err)
         err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
     if (err) {

@@ -16,7 +16,8 @@ enum {
     START_ACCESS = 1, /* and this more, where there are nets */
     ACCESS_FIELDS = 2,
     ANSWER_FIELDS = 6,
-    ANSWER_NETWORKS = 1
+    ANSWER_NETWORKS = 1,
+    ANSWER_JAIL = 1 /* more, where it lacks something */
 };
 
 static void net_encode(const struct guest_net *n, struct pack *k)
@@ -219,7 +220,8 @@ enum err priv_answer_encode(const struct priv_answer *a, uint8_t *out, size_t si
 {
     struct pack k;
     pack_init(&k, out, size);
-    pack_array(&k, ANSWER_FIELDS + ANSWER_NETWORKS);
+    size_t jail = strnlen(a->jail, JAIL_TEXT - 1);
+    pack_array(&k, ANSWER_FIELDS + ANSWER_NETWORKS + (jail > 0 ? (uint32_t)ANSWER_JAIL : 0));
     pack_uint(&k, PROTOCOL_VERSION);
     pack_uint(&k, a->id);
     pack_uint(&k, (uint64_t)a->err);
@@ -227,6 +229,8 @@ enum err priv_answer_encode(const struct priv_answer *a, uint8_t *out, size_t si
     pack_uint(&k, a->shim_pid);
     pack_bin(&k, a->text, strnlen(a->text, PRIV_TEXT_SIZE - 1));
     pack_uint(&k, a->networks);
+    if (jail > 0)
+        pack_bin(&k, a->jail, jail);
     *len = k.len;
     return pack_end(&k);
 }
@@ -248,6 +252,12 @@ enum err priv_answer_decode(const uint8_t *in, size_t len, struct priv_answer *o
     if (more >= ANSWER_NETWORKS) {
         out->networks = (uint32_t)cursor_uint(&c, UINT32_MAX);
         more -= ANSWER_NETWORKS;
+    }
+    if (c.err == ERR_OK && more >= ANSWER_JAIL) {
+        text = cursor_bin(&c, JAIL_TEXT - 1);
+        if (text.len > 0)
+            memcpy(out->jail, text.p, text.len);
+        more -= ANSWER_JAIL;
     }
     cursor_skip_n(&c, more);
     return cursor_end(&c);

@@ -8,13 +8,14 @@
  *              what comes in (access.h) where there are nets
  *     access   … [[device, network, [address…]]…], what comes in
  *     remove, kill, networks  nothing more (of networks the unit says nothing)
- *   answer   [version, id, error, tender pid, shim pid, text, networks]
+ *   answer   [version, id, error, tender pid, shim pid, text, networks, jail]
  *
  * The decoder takes nothing for granted of a peer that may have been taken over; whether what it says may be done is
  * mesh-priv's to judge. */
 #ifndef UNIMESH_NODE_RUNTIME_PRIV_PROTOCOL_H
 #define UNIMESH_NODE_RUNTIME_PRIV_PROTOCOL_H
 
+#include "node/runtime/jail.h"
 #include "node/runtime/tender.h"
 #include "store/base/cursor.h"
 #include "store/base/err.h"
@@ -28,6 +29,7 @@
 enum {
     PRIV_PATH_SIZE = 4096,
     PRIV_TEXT_SIZE = 192,
+    PRIV_ANSWER_MAX = PRIV_TEXT_SIZE + JAIL_TEXT + 64,
     PRIV_ARGS_MAX = ARGS_MAX + ARG_MIRAGE_MAX,
     PRIV_MESSAGE_MAX = 2 * PRIV_PATH_SIZE + ARGS_BYTES_MAX + 8 * ARGS_MAX + ARG_MIRAGE_BYTES +
                        NETS_MAX * (DEVICE_SIZE + NAME_SIZE + IP_FAMILIES * 20 + 8) +
@@ -39,7 +41,8 @@ enum priv_verb {
     PRIV_START = 1,  /* EXISTS: there is such a run already, whatever became of it */
     PRIV_REMOVE = 2, /* drop the folder of a run that has ended; BUSY: it is alive */
     PRIV_KILL = 3,   /* kill the shim, which takes the guest along: for one that no longer answers */
-    PRIV_NETWORKS = 4, /* which of the networks can guests be wired to? Taps that belong to no run go on the way */
+    PRIV_NETWORKS = 4, /* which of the networks can guests be wired to, and what do their jails lack? What belongs to no
+                          run goes on the way */
     PRIV_ACCESS = 5  /* of a run with nets: what comes in to it from now on. NOT_FOUND: it has none */
 };
 
@@ -68,6 +71,7 @@ struct priv_answer {
     uint32_t pid, shim_pid;
     char text[PRIV_TEXT_SIZE]; /* NETWORKS: why some can't be used, a line each */
     uint32_t networks; /* NETWORKS: bit 1 << i for the i-th of those that mesh-priv was started with */
+    char jail[JAIL_TEXT]; /* NETWORKS: what guests' jails lack here, a line each */
 };
 
 /* ERR_TOO_LARGE. */

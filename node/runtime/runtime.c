@@ -338,6 +338,7 @@ void runtime_start(struct runtime *rt, const struct unit_id *unit, const struct 
         memcpy(nets[i].device, start->nets[i].ref.device, sizeof nets[i].device);
         memset(nets[i].tap, 'x', LINK_SIZE - 1);
         nets[i].tap[LINK_SIZE - 1] = '\0';
+        nets[i].fd = 0;
         net_mac_text(&unit->app, unit->slot, start->nets[i].ref.device, nets[i].mac);
     }
     if (tender_command(&guest, &command, why, sizeof why) == ERR_OK) {

@@ -13,6 +13,7 @@
 
 #include "node/effects.h"
 #include "node/event.h"
+#include "node/jail_config.h"
 #include "store/model/networks.h"
 #include "store/base/err.h"
 #include "store/base/id.h"
@@ -34,6 +35,7 @@ struct runtime_config {
     int priv_fd;                         /* of priv_spawn; the runtime owns it from here, also when runtime_new fails */
     struct networks networks;            /* those that mesh-priv was told of */
     const char *volumes_dir;             /* likewise; absolute. NULL: guests get no volumes */
+    struct jail_config jail;             /* likewise */
     const char *priv_path;               /* to start mesh-priv again should it end; NULL: starts fail from then on */
 };
 struct runtime_config runtime_config_default(void);

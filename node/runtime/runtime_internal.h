@@ -129,7 +129,7 @@ struct runtime {
     struct link_watch *links; /* NULL: the kernel tells nothing of links, and the look alone finds out */
     uint32_t networks_up; /* bit 1 << i */
     bool networks_known;
-    char networks_lack[PRIV_TEXT_SIZE];
+    char networks_lack[PRIV_TEXT_SIZE], jail_lack[JAIL_TEXT];
     struct probe probe;
     enum accel accel;
     unsigned handles; /* open ones, these two timers included */

@@ -107,9 +107,8 @@ static void links_watch(struct runtime *rt)
 
 void nets_begin(struct runtime *rt)
 {
-    if (rt->cfg.networks.count == 0)
-        return;
-    links_watch(rt);
+    if (rt->cfg.networks.count > 0)
+        links_watch(rt);
     (void)uv_timer_start(&rt->look, on_look, 0, LOOK_MS);
 }
 
@@ -129,6 +128,7 @@ void nets_answer(struct runtime *rt, const struct priv_answer *a)
     rt->networks_known = true;
     rt->networks_up = up;
     (void)snprintf(rt->networks_lack, sizeof rt->networks_lack, "%s", a->text);
+    (void)snprintf(rt->jail_lack, sizeof rt->jail_lack, "%s", a->jail);
     if (first && probe_busy(rt))
         return; /* told when that is done */
     rt->tell_host = true;
@@ -137,15 +137,26 @@ void nets_answer(struct runtime *rt, const struct priv_answer *a)
 
 bool nets_known(const struct runtime *rt)
 {
-    return rt->networks_known || rt->cfg.networks.count == 0 || rt->helper == NULL;
+    return rt->networks_known || rt->helper == NULL;
 }
 
 void nets_facts(const struct runtime *rt, struct host_facts *facts)
 {
-    facts->networks_known = rt->networks_known;
+    facts->networks_known = rt->networks_known && rt->cfg.networks.count > 0;
     for (uint32_t i = 0; i < rt->cfg.networks.count; i++)
         if ((rt->networks_up & 1u << i) != 0)
             memcpy(facts->networks[facts->network_count++], rt->cfg.networks.v[i].name, NAME_SIZE);
+}
+
+/* Each of these lines, with a word before it. */
+static size_t lines(const char *text, const char *before, char *out, size_t size, size_t at)
+{
+    for (const char *line = text; *line != '\0' && at < size; line += line[strcspn(line, "\n")] != '\0') {
+        int len = (int)strcspn(line, "\n");
+        at += (size_t)snprintf(out + at, size - at, "%s %.*s\n", before, len, line);
+        line += len;
+    }
+    return at;
 }
 
 size_t nets_words(const struct runtime *rt, char *out, size_t size)
@@ -156,10 +167,7 @@ size_t nets_words(const struct runtime *rt, char *out, size_t size)
         if ((rt->networks_up & 1u << i) != 0)
             at += (size_t)snprintf(out + at, size - at, "network %s: yes: bridge %s\n", n->name, n->bridge);
     }
-    for (const char *line = rt->networks_lack; *line != '\0' && at < size; line += line[strcspn(line, "\n")] != '\0') {
-        int len = (int)strcspn(line, "\n");
-        at += (size_t)snprintf(out + at, size - at, "network %.*s\n", len, line);
-        line += len;
-    }
+    at = lines(rt->networks_lack, "network", out, size, at);
+    at = lines(rt->jail_lack, "jail:", out, size, at);
     return at < size ? at : size - 1;
 }

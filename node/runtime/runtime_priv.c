@@ -86,7 +86,7 @@ static void helper_restart(struct runtime *rt)
     enum err err = rt->priv_path[0] == '\0'
                        ? ERR_NOT_FOUND
                        : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, rt->volumes_dir,
-                                    RESTART_WAIT_MS, &fd,
+                                    &rt->cfg.jail, RESTART_WAIT_MS, &fd,
                                     why, sizeof why);
     if (!err)
         helper_open(rt, fd);
@@ -206,7 +206,7 @@ static void on_helper_ready(uv_poll_t *poll, int status, int events)
 {
     struct helper *p = poll->data;
     struct runtime *rt = p->rt;
-    uint8_t bytes[PRIV_TEXT_SIZE + 128];
+    uint8_t bytes[PRIV_ANSWER_MAX];
     struct priv_answer a;
     if (rt->helper != p)
         return;

@@ -2,13 +2,18 @@
  * into the ring, answers on `sock`, stops the tender when asked or when the deadline passes, and leaves the exit
  * record. It needs neither meshd nor mesh-priv once it runs. No C library (bare.h), no allocation.
  *
- *   mesh-shim TARGET DEADLINE_MS READY_FD TENDER ARGUMENT…
+ *   mesh-shim TARGET DEADLINE_MS READY_FD JAIL TENDER ARGUMENT…
  *
  * READY_FD gets one message: the status when the tender runs, or the exit record if the start failed.
  * A shim that is told to end (SIGTERM) stops its guest first. One that is killed takes the guest along, by the death
- * signal. The place for dropping to the guest's user is child_exec(), before that signal is set. */
+ * signal.
+ *
+ * Where guests have jails (jail_words.h), it begins as root, takes the guest's uid as soon as the tender's process is there,
+ * and what it starts is mesh-jail, which becomes the tender. The tender's pid namespace has a first process of ours, which
+ * waits for the shim's end and takes all with it. */
 #define _GNU_SOURCE
 #include "node/runtime/bare.h"
+#include "node/runtime/jail_words.h"
 #include "node/runtime/proc.h"
 #include "node/runtime/shim_protocol.h"
 #include "store/model/target.h"
@@ -16,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -31,7 +37,8 @@ enum {
     CLIENTS_MAX = 8,
     BACKLOG = 16,
     STOP_GRACE_MS = 3000,
-    FAR_MS = 0x7fffffff /* a grace is at most that: 24 days */
+    FAR_MS = 0x7fffffff, /* a grace is at most that: 24 days */
+    JOIN_SESSION_KEYRING = 1
 };
 _Static_assert((int)SHIM_BOOT_SIZE == (int)BOOT_ID_SIZE, "one boot id");
 
@@ -42,6 +49,8 @@ static struct {
     char **environment;
     int console_fd, exit_fd, listen_fd, pipe_fd, signal_fd, timer_fd, ready_fd;
     int clients[CLIENTS_MAX];
+    uint32_t uid, passed, pids; /* of the jail's word */
+    int oom_fd, alive_fd; /* alive: whose other end the namespace's first process waits at */
     uint64_t kill_at_ms; /* 0: not stopping */
     bool ended;
     bool kvm;         /* the tender is a QEMU with KVM */
@@ -69,19 +78,40 @@ static void file_close(int *fd)
     *fd = -1;
 }
 
-static uint64_t decimal(const char *p)
+static uint64_t decimal_at(const char **p)
 {
     uint64_t v = 0;
-    for (; *p >= '0' && *p <= '9'; p++)
-        v = v * 10 + (uint64_t)(*p - '0');
+    for (; **p >= '0' && **p <= '9'; ++*p)
+        v = v * 10 + (uint64_t)(**p - '0');
     return v;
+}
+
+static uint64_t decimal(const char *p)
+{
+    return decimal_at(&p);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
+/* The kernel has killed something in the guest's control group for lack of memory. */
+static bool oom_killed(void)
+{
+    static const char word[] = "oom_kill ";
+    char text[512];
+    long n = s.oom_fd < 0 ? 0 : BARE(pread64, s.oom_fd, text, sizeof text - 1, 0, 0);
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *p = text; *p != '\0'; p++)
+        if ((p == text || p[-1] == '\n') && memcmp(p, word, strnlen(p, sizeof word - 1)) == 0 &&
+            strnlen(p, sizeof word) == sizeof word)
+            return decimal(p + sizeof word - 1) > 0;
+    return false;
+}
+
 static void record_exit(void)
 {
     uint8_t bytes[SHIM_EXIT_SIZE];
+    if (s.exit.end == SHIM_END_SIGNALED && s.exit.signal == SIGKILL && oom_killed())
+        s.exit.error = ENOMEM;
     s.exit.target = s.status.target;
     s.exit.ended_ms = now_ms();
     s.exit.console_end = s.console.written;
@@ -192,6 +222,50 @@ static void signals_set(void (*handler)(int), uint64_t blocked)
     (void)BARE(rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked, 0);
 }
 
+/* ---- the jail's part ---------------------------------------------------------------------------- */
+
+static long guest_become(void)
+{
+    long error = BARE(setgroups, 0, NULL, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(setresgid, s.uid, s.uid, s.uid, 0, 0);
+    if (error >= 0)
+        error = BARE(setresuid, s.uid, s.uid, s.uid, 0, 0);
+    if (error >= 0)
+        error = BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    (void)BARE(keyctl, JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
+    return error;
+}
+
+/* The first process of a pid namespace: when it ends, the kernel ends the others. It waits for the other end of a pipe to
+ * close, which is the shim's end, however that comes. What it need not reap, it doesn't hear of. */
+static _Noreturn void first_wait(int fd)
+{
+    char byte;
+    if (BARE(dup3, fd, 0, 0, 0, 0) >= 0 && BARE(close_range, 1, ~0u, 0, 0, 0) >= 0 && guest_become() >= 0) {
+        signals_set(SIG_IGN, 0);
+        while (BARE(read, 0, &byte, 1, 0, 0) == -EINTR)
+            ;
+    }
+    leave(0);
+}
+
+static void pids_begin(void)
+{
+    int alive[2];
+    long error = BARE(pipe2, alive, O_CLOEXEC, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(unshare, CLONE_NEWPID, 0, 0, 0, 0);
+    if (error >= 0)
+        error = BARE(clone, SIGCHLD, 0, 0, 0, 0);
+    if (error == 0)
+        first_wait(alive[0]);
+    if (error < 0)
+        not_started("pid namespace", error);
+    file_close(&alive[0]);
+    s.alive_fd = alive[1];
+}
+
 static _Noreturn void child_exec(char **argv, int out, int failed)
 {
     static const struct rlimit no_core = {0, 0}; /* a crashing tender would dump its guest's memory */
@@ -204,12 +278,18 @@ static _Noreturn void child_exec(char **argv, int out, int failed)
         error = BARE(dup3, out, 1, 0, 0, 0);
     if (error >= 0)
         error = BARE(dup3, out, 2, 0, 0, 0);
+    if (error >= 0 && s.uid != 0) { /* mesh-jail says how it went */
+        (void)BARE(setfsuid, 0, 0, 0, 0, 0);
+        (void)BARE(setfsgid, 0, 0, 0, 0, 0);
+        error = BARE(dup3, failed, JAIL_FAILED_FD, 0, 0, 0);
+        failed = JAIL_FAILED_FD;
+    }
     if (error >= 0)
         error = BARE(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (error >= 0)
+    if (error >= 0 && s.uid == 0)
         error = BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (error >= 0 && BARE(getppid, 0, 0, 0, 0, 0) != (long)s.status.shim_pid)
-        leave(127); /* it died before the signal was set */
+    if (error >= 0 && s.pids == 0 && BARE(getppid, 0, 0, 0, 0, 0) != (long)s.status.shim_pid)
+        leave(127); /* it died before the signal was set; in a pid namespace, the first process ends us */
     if (error >= 0)
         error = BARE(execve, argv[0], argv, s.environment, 0, 0);
     (void)BARE(write, failed, &error, sizeof error, 0, 0);
@@ -249,6 +329,21 @@ static bool asks_for_kvm(char **argv)
     return false;
 }
 
+/* Until the tender runs, or doesn't. */
+static void failure_hear(int fd, const char *program)
+{
+    struct jail_failure f = {.error = 0};
+    long n = BARE(read, fd, &f, sizeof f, 0, 0);
+    const char *name = program;
+    if (n < (long)sizeof f.error)
+        return;
+    for (const char *p = name; *p != '\0'; p++)
+        if (*p == '/')
+            name = p + 1;
+    f.what[JAIL_WHAT - 1] = '\0';
+    not_started(n > (long)sizeof f.error ? f.what : name, f.error);
+}
+
 static void tender_start(char **argv)
 {
     int console[2] = {-1, -1}, failed[2] = {-1, -1};
@@ -257,6 +352,8 @@ static void tender_start(char **argv)
         error = BARE(pipe2, failed, O_CLOEXEC, 0, 0, 0);
     if (error < 0)
         not_started("pipe", error);
+    if (s.pids != 0)
+        pids_begin();
     s.pipe_fd = console[0];
     (void)BARE(fcntl, s.pipe_fd, F_SETFL, O_RDONLY | O_NONBLOCK, 0, 0);
     s.status.shim_pid = (uint32_t)BARE(getpid, 0, 0, 0, 0, 0);
@@ -267,13 +364,12 @@ static void tender_start(char **argv)
         child_exec(argv, console[1], failed[1]);
     file_close(&console[1]);
     file_close(&failed[1]);
-    if (BARE(read, failed[0], &error, sizeof error, 0, 0) == (long)sizeof error) {
-        const char *name = argv[0];
-        for (const char *p = name; *p != '\0'; p++)
-            if (*p == '/')
-                name = p + 1;
-        not_started(name, error);
-    }
+    for (uint32_t i = 0; i < s.passed; i++)
+        (void)BARE(close, JAIL_FD + i, 0, 0, 0, 0);
+    error = s.uid != 0 ? guest_become() : 0;
+    if (error < 0)
+        not_started("the guest's user", error); /* and the tender's process goes with us */
+    failure_hear(failed[0], argv[0]);
     file_close(&failed[0]);
     s.status.pid = (uint32_t)pid;
     s.status.started_ms = now_ms();
@@ -465,14 +561,35 @@ static void files_open(void)
         not_started("socket", error);
 }
 
+/* UID:PASSED:OOM:PIDS. From here on, files are made as the guest's. */
+static void jail_word(const char *p)
+{
+    uint64_t v[4];
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
+        v[i] = decimal_at(&p);
+        p += *p == ':';
+    }
+    s.uid = (uint32_t)v[0];
+    s.passed = (uint32_t)v[1];
+    s.oom_fd = v[2] != 0 ? (int)v[2] : -1;
+    s.pids = (uint32_t)v[3];
+    if (s.oom_fd >= 0)
+        (void)BARE(fcntl, s.oom_fd, F_SETFD, FD_CLOEXEC, 0, 0);
+    if (s.uid == 0)
+        return;
+    (void)BARE(setfsgid, s.uid, 0, 0, 0, 0);
+    (void)BARE(setfsuid, s.uid, 0, 0, 0, 0);
+}
+
 int bare_main(int argc, char **argv, char **environment)
 {
     static const char usage[] = "mesh-shim is started by mesh-priv, not by hand\n";
     const uint64_t taken = UINT64_C(1) << (SIGCHLD - 1) | UINT64_C(1) << (SIGTERM - 1);
+    s.oom_fd = s.alive_fd = -1;
     s.console_fd = s.exit_fd = s.listen_fd = s.pipe_fd = s.signal_fd = s.timer_fd = s.ready_fd = -1;
     for (int i = 0; i < CLIENTS_MAX; i++)
         s.clients[i] = -1;
-    if (argc < 5) {
+    if (argc < 6) {
         (void)BARE(write, 2, usage, sizeof usage - 1, 0, 0);
         return 2;
     }
@@ -482,6 +599,7 @@ int bare_main(int argc, char **argv, char **environment)
     s.ready_fd = (int)decimal(argv[3]);
     (void)BARE(fcntl, s.ready_fd, F_SETFD, FD_CLOEXEC, 0, 0);
     (void)BARE(umask, 077, 0, 0, 0, 0);
+    jail_word(argv[4]);
     signals_set(SIG_IGN, taken);
     s.signal_fd = (int)BARE(signalfd4, -1, &taken, sizeof taken, SFD_CLOEXEC | SFD_NONBLOCK, 0);
     s.timer_fd = (int)BARE(timerfd_create, CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK, 0, 0, 0);
@@ -489,8 +607,8 @@ int bare_main(int argc, char **argv, char **environment)
         not_started("signals", s.signal_fd < 0 ? s.signal_fd : s.timer_fd);
     files_open();
     timer_set();
-    s.kvm = s.status.target == TARGET_VIRTIO && asks_for_kvm(argv + 4);
-    tender_start(argv + 4);
+    s.kvm = s.status.target == TARGET_VIRTIO && asks_for_kvm(argv + 5);
+    tender_start(argv + 5);
     status_tell();
     loop();
     record_exit();

@@ -59,7 +59,7 @@ enum shim_intent { SHIM_INTENT_NONE = 0, SHIM_INTENT_STOP = 1, SHIM_INTENT_DEADL
 struct shim_exit {
     enum shim_end end;
     int32_t status;
-    uint32_t signal, error;
+    uint32_t signal, error; /* SIGNALED: ENOMEM: by the kernel, for it took more memory than its control group may */
     enum shim_intent intent; /* it was asked to stop, so what it ended with says little */
     uint32_t target;
     uint64_t ended_ms;       /* CLOCK_BOOTTIME */

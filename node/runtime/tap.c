@@ -25,7 +25,7 @@ static struct ifreq named(const char *name)
 }
 
 /* -1 and errno. The tap is there from here on; without TUNSETPERSIST it goes with the descriptor. */
-static int attach(const char *name)
+int tap_open(const char *name)
 {
     struct ifreq r = named(name);
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -66,7 +66,7 @@ enum err tap_bridge_usable(const char *bridge, char *why, size_t why_size)
     if (!is_bridge(bridge))
         return no_bridge(bridge, why, why_size);
     static bool tried;
-    int fd = tried ? -1 : attach("umtry%d"); /* the kernel finds a free number */
+    int fd = tried ? -1 : tap_open("umtry%d"); /* the kernel finds a free number */
     if (!tried && fd < 0) {
         (void)snprintf(why, why_size, "no tap can be made: %s; mesh-priv needs CAP_NET_ADMIN and /dev/net/tun",
                        strerror(errno));
@@ -134,18 +134,35 @@ static int wire(int control, const char *name, const char *bridge, const char *m
     return ioctl(control, SIOCSIFFLAGS, &r) < 0 ? errno : 0;
 }
 
-enum err tap_make(const char *name, const char *bridge, const char *mac, char *why, size_t why_size)
+/* What a bridge's other links had the kernel join to large frames would come in pieces that no guest asked for: Solo5's
+ * tenders read 2 KiB at most, and cut the rest. They turn it off themselves, but may not in their jail. */
+static void no_large_frames(int control, const char *name)
+{
+    static const uint32_t commands[] = {ETHTOOL_SGRO, ETHTOOL_SGSO};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct ethtool_value off = {.cmd = commands[i], .data = 0};
+        struct ifreq r = named(name);
+        r.ifr_data = (void *)&off;
+        (void)ioctl(control, SIOCETHTOOL, &r);
+    }
+}
+
+enum err tap_make(const char *name, const char *bridge, const char *mac, uint32_t owner, char *why, size_t why_size)
 {
     const char *what = "it can't be made";
     if (!is_bridge(bridge))
         return no_bridge(bridge, why, why_size);
-    int fd = attach(name);
+    int fd = tap_open(name);
     int error = fd < 0 ? errno : 0;
     int control = error ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (!error && control < 0)
         error = errno;
     if (!error)
         error = wire(control, name, bridge, mac, &what);
+    if (!error)
+        no_large_frames(control, name);
+    if (!error && owner != 0 && ioctl(fd, TUNSETOWNER, (unsigned long)owner) < 0)
+        error = errno;
     if (!error && ioctl(fd, TUNSETPERSIST, 1) < 0)
         error = errno;
     if (error && fd >= 0)
@@ -168,7 +185,7 @@ enum err tap_remove(const char *name)
 {
     if (!tap_exists(name))
         return ERR_OK;
-    int fd = attach(name);
+    int fd = tap_open(name);
     if (fd < 0)
         return errno == EBUSY ? ERR_BUSY : disk_err(errno);
     int error = ioctl(fd, TUNSETPERSIST, 0) < 0 ? errno : 0;

@@ -123,7 +123,10 @@ static void qemu_words(struct line *l, const struct tender_guest *g)
     word_format(l, "%u", g->memory_mib);
     for (uint32_t i = 0; i < g->net_count; i++) {
         word(l, "-netdev");
-        word_format(l, "tap,id=net%u,ifname=%s,script=no,downscript=no", i, g->nets[i].tap);
+        if (g->nets[i].fd > 0)
+            word_format(l, "tap,id=net%u,fd=%d", i, g->nets[i].fd);
+        else
+            word_format(l, "tap,id=net%u,ifname=%s,script=no,downscript=no", i, g->nets[i].tap);
         word(l, "-device");
         word_format(l, "virtio-net-pci,netdev=net%u,mac=%s,romfile=", i, g->nets[i].mac);
     }

@@ -44,6 +44,7 @@ struct tender_command {
 
 struct tender_net {
     char device[DEVICE_SIZE], tap[LINK_SIZE], mac[MAC_TEXT];
+    int fd; /* QEMU: the open tap, under the number that it has in there; 0: it opens it by name */
 };
 
 struct tender_block {

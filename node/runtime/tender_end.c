@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/tender.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -195,6 +196,8 @@ static void signaled(const struct shim_exit *e, struct tail t, struct unit_end *
         end->cause = END_HOST;
         if (e->target == TARGET_VIRTIO && last_line(t, "KVM internal error").len > 0) /* the shim did */
             say(w, "KVM internal error: this host's KVM does not run it");
+        else if (e->error == ENOMEM)
+            say(w, "its tender was killed: it took more memory than was reserved for it");
         else
             say(w, "its tender was killed (SIGKILL), perhaps for lack of memory");
         return;

@@ -115,6 +115,7 @@ void world_set_up(struct world *w)
     w->cfg.cache_path = w->cache;
     w->cfg.volumes_dir = w->volumes;
     w->cfg.node = 77;
+    w->cfg.jail.off = true; /* scripts in the tender's place want a shell, and files of the test's */
     for (int t = TARGET_NONE + 1; t < TARGET_COUNT; t++)
         w->cfg.tender[t] = w->tender;
 }
@@ -123,7 +124,7 @@ enum err world_open(struct world *w)
 {
     static const struct runtime_callbacks cb = {on_found, on_started, on_ended, on_host, on_priv_lost};
     assert_int_equal(
-        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, w->volumes, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why,
+        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, w->volumes, &w->cfg.jail, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why,
                    sizeof w->why),
         ERR_OK);
     return runtime_new(&w->rt, &w->loop, &w->cfg, &cb, w, w->why, sizeof w->why);

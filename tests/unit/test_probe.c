@@ -202,7 +202,7 @@ static void what_is_missing_is_named(void **state)
     assert_string_equal(w.host_text,
                         "spt: no: solo5-spt is not on PATH\nhvt: no: solo5-hvt is not on PATH\n"
                         "virtio: no: qemu-system-x86_64 was not tried: the probe image /nowhere/hello.virtio can't be "
-                        "read");
+                        "read\njail: none: it was turned off, so guests run as mesh-priv does");
 }
 
 static void what_has_no_probe_image_is_not_tried(void **state)

@@ -4,6 +4,7 @@
 
 #include "store/base/pack.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -92,8 +93,8 @@ static void qemu_gets_one_line(void **state)
 static void nets_are_named_to_solo5_and_in_order_for_qemu(void **state)
 {
     (void)state;
-    static const struct tender_net nets[] = {{"service", "um0000aaaaaaaaa", "02:00:00:00:00:01"},
-                                             {"admin", "um0000bbbbbbbbb", "02:00:00:00:00:02"}};
+    struct tender_net nets[] = {{"service", "um0000aaaaaaaaa", "02:00:00:00:00:01", 0},
+                                {"admin", "um0000bbbbbbbbb", "02:00:00:00:00:02", 0}};
     struct tender_guest g = guest(TARGET_SPT, NULL, 0);
     g.net_count = 2;
     g.nets = nets;
@@ -105,6 +106,10 @@ static void nets_are_named_to_solo5_and_in_order_for_qemu(void **state)
                     "-device|virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,romfile=|"
                     "-netdev|tap,id=net1,ifname=um0000bbbbbbbbb,script=no,downscript=no|"
                     "-device|virtio-net-pci,netdev=net1,mac=02:00:00:00:00:02,romfile=|-kernel|image");
+    g.net_count = 1;
+    nets[0].fd = 6; /* it is open already */
+    expect(&g, QEMU "tcg,thread=single,tb-size=16|-m|32|-netdev|tap,id=net0,fd=6|"
+                    "-device|virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,romfile=|-kernel|image");
 }
 
 static void blocks_are_named_to_solo5_and_in_order_for_qemu(void **state)
@@ -328,6 +333,16 @@ static void every_row_of_the_table(void **state)
         assert_int_equal(end.signal, r->signal);
         assert_ptr_equal(end.text, text);
     }
+}
+
+static void a_lack_of_memory_is_told(void **state)
+{
+    (void)state;
+    char text[160];
+    const struct shim_exit e = {.end = SHIM_END_SIGNALED, .signal = SIGKILL, .error = ENOMEM, .target = TARGET_SPT};
+    struct unit_end end = end_of(&e, "", text, sizeof text);
+    assert_int_equal(end.cause, END_HOST);
+    assert_string_equal(end.text, "its tender was killed: it took more memory than was reserved for it");
 }
 
 /* Whatever it ended with: hvt's 1 after SIGTERM, say, is no failure then. */
