@@ -89,12 +89,23 @@ daemon_kill() { # daemon_kill NAME: meshd alone; guests stay
     unset "MESH_PID[$1]"
 }
 
+# cgroup_name NAME: of the folder that its guests' control groups are in
+cgroup_name() { printf 'unimesh-%s-%x\n' "$(stat -c %D "$WORK/$1/run/units")" "$(stat -c %i "$WORK/$1/run/units")"; }
+groups_end() { # groups_end NAME: as its next mesh-priv would
+    local g
+    [ -d "$WORK/$1/run/units" ] || return 0
+    for g in $(find /sys/fs/cgroup -depth -type d -path "*/$(cgroup_name "$1")*" 2>/dev/null); do
+        wait_for 2 rmdir "$g"
+    done
+}
+
 mesh_end() { # everything that this shell started, and its guests
     local n
     for n in "${!MESH_PORT[@]}"; do
         [ -n "${MESH_PID[$n]:-}" ] && host_kill "$n"
         # shellcheck disable=SC2046
         kill -9 $(guests_of "$n") 2>/dev/null
+        groups_end "$n"
     done
     return 0
 }

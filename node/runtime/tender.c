@@ -113,6 +113,7 @@ static void solo5_words(struct line *l, const struct tender_guest *g)
 static void qemu_words(struct line *l, const struct tender_guest *g)
 {
     static const char *const fixed[] = {
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max", "-serial", "stdio",
         "-device", "isa-debug-exit", "-machine", "pc,acpi=off,usb=off,vmport=off,hpet=off"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)

@@ -76,7 +76,8 @@ static void memory_is_what_the_tender_can_give(void **state)
 }
 
 #define QEMU                                                                                                           \
-    "/bin/tender|-nodefaults|-no-user-config|-display|none|-no-reboot|-cpu|max|-serial|stdio|-device|isa-debug-exit|" \
+    "/bin/tender|-sandbox|on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny|" \
+    "-nodefaults|-no-user-config|-display|none|-no-reboot|-cpu|max|-serial|stdio|-device|isa-debug-exit|" \
     "-machine|pc,acpi=off,usb=off,vmport=off,hpet=off|-accel|"
 
 static void qemu_gets_one_line(void **state)
@@ -414,6 +415,7 @@ int main(void)
         cmocka_unit_test(arguments_arrive_as_they_were_written),
         cmocka_unit_test(a_command_line_has_its_limit),
         cmocka_unit_test(every_row_of_the_table),
+        cmocka_unit_test(a_lack_of_memory_is_told),
         cmocka_unit_test(our_own_stop_is_told_from_a_failure),
         cmocka_unit_test(what_never_started_is_the_hosts),
         cmocka_unit_test(any_bytes_do_no_harm),
