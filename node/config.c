@@ -136,6 +136,14 @@ static enum err set_jail(const struct said *s)
     return err;
 }
 
+static enum err set_user(const struct said *s)
+{
+    if (s->value[0] == '\0' || strlen(s->value) >= sizeof s->c->user || s->value[0] == '-')
+        return refuse(s, ERR_INVALID, "\"%.40s\" is no user's name", s->value);
+    snprintf(s->c->user, sizeof s->c->user, "%s", s->value);
+    return ERR_OK;
+}
+
 static enum err set_guest_uids(const struct said *s)
 {
     if (jail_uids_parse(s->value, &s->c->jail))
@@ -317,6 +325,7 @@ static const struct {
     {"tender", set_tender},
     {"network", set_network},
     {"jail", set_jail},
+    {"user", set_user},
     {"guest-uids", set_guest_uids},
 };
 
@@ -344,7 +353,7 @@ struct raw_tenders {
     char *target[TARGET_COUNT];
 };
 
-enum { TEXTS = 16 }; /* keys of one value; and the place of a join that is one */
+enum { TEXTS = 17 }; /* keys of one value; and the place of a join that is one */
 
 struct raw {
     char *text[TEXTS + 1]; /* by the fields' order */
@@ -389,6 +398,7 @@ static const cyaml_schema_field_t fields_of_all[FIELD_COUNT] = {
     TEXT_FIELD("volumes", 13),
     TEXT_FIELD("jail", 14),
     TEXT_FIELD("guest-uids", 15),
+    TEXT_FIELD("user", 16),
     CYAML_FIELD_SEQUENCE("join", OPTIONAL, struct raw, join, &text_schema, 0, CONFIG_JOIN_MAX),
     CYAML_FIELD_MAPPING_PTR("tenders", OPTIONAL, struct raw, tenders, tender_fields),
     CYAML_FIELD_IGNORE("labels", CYAML_FLAG_OPTIONAL), /* its keys are the user's */

@@ -21,6 +21,7 @@
  *     networks:                       # that guests can be wired to; {public: br0} is short for a bridge alone
  *       public: {bridge: br0, subnet: 10.0.0.0/24, gateway: 10.0.0.1, range: 10.0.0.100-10.0.0.199}
  *     jail: on                        # or off: guests run as mesh-priv does, which may be root
+ *     user: unimesh                   # whom meshd is, started as root
  *     guest-uids: 1879048192-1879113727 # each guest has one of its own */
 #ifndef UNIMESH_NODE_CONFIG_H
 #define UNIMESH_NODE_CONFIG_H
@@ -36,7 +37,7 @@
 #include <stdbool.h>
 
 #define CONFIG_PORT_DEFAULT "7946"
-enum { CONFIG_JOIN_MAX = 32, CONFIG_HOST_SIZE = 256, CONFIG_PATH_SIZE = 4096, CONFIG_MESH_SIZE = 64 };
+enum { CONFIG_JOIN_MAX = 32, CONFIG_HOST_SIZE = 256, CONFIG_PATH_SIZE = 4096, CONFIG_MESH_SIZE = 64, CONFIG_USER_SIZE = 33 };
 
 struct peer_name { /* an address, or a DNS name whose addresses are all tried */
     char host[CONFIG_HOST_SIZE];
@@ -66,6 +67,7 @@ struct config { /* zeros: nothing was said */
     char tender[TARGET_COUNT][CONFIG_PATH_SIZE];
     struct networks networks;
     struct jail_config jail;
+    char user[CONFIG_USER_SIZE];
 };
 
 /* Say one thing: `key` as in the file ("join", "labels.zone", "tenders.hvt", "networks.public"), `value` as text;

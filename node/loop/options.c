@@ -36,6 +36,7 @@ enum option_id {
     OPT_PROGRAMS,
     OPT_NETWORK,
     OPT_JAIL,
+    OPT_USER,
     OPT_GUEST_UIDS,
     OPT_HELP,
     OPT_VERSION
@@ -74,6 +75,7 @@ static const struct {
     {OPT_NETWORK, "network", "NAME=BRIDGE",
      "a network that guests can be wired to; may be repeated"},
     {OPT_JAIL, "jail", "on|off", "whether guests are shut in; off is for trying things out (on)"},
+    {OPT_USER, "user", "NAME", "started as root, be this one (unimesh, if there is one; root: stay so)"},
     {OPT_GUEST_UIDS, "guest-uids", "FIRST-LAST", "each guest has a uid of its own, of these"},
     {OPT_PROGRAMS, "programs", "DIR", "where mesh-priv and mesh-shim are (beside meshd)"},
     {OPT_HELP, "help", NULL, "this"},
@@ -141,6 +143,7 @@ static void options_take(struct options *o, const struct config *c)
     o->labels = c->labels;
     o->networks = c->networks;
     o->jail = c->jail;
+    memcpy(o->user, c->user, sizeof o->user);
     o->log_format = c->log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
     o->log_level = c->log_level_given ? c->log_level : LOG_INFO;
 }
@@ -186,6 +189,7 @@ static void option_set(struct options *o, struct config *c, enum option_id id, c
     case OPT_PROGRAMS:
     case OPT_NETWORK:
     case OPT_JAIL:
+    case OPT_USER:
     case OPT_GUEST_UIDS:
         break;
     }

@@ -35,6 +35,7 @@ struct options {
     struct labels labels;
     struct networks networks;
     struct jail_config jail;
+    char user[CONFIG_USER_SIZE]; /* "": unimesh, where there is one */
     bool new_identity;
     enum log_format log_format;
     enum log_level log_level;

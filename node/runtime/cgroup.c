@@ -92,10 +92,12 @@ static void tree_add(struct cgroups *c, const char *base, const char *name, unsi
         return;
     if (mkdirat(parent, name, 0755) == 0 || errno == EEXIST)
         fd = openat(parent, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    close(parent);
-    if (fd < 0)
+    if (fd < 0) {
+        close(parent);
         return;
+    }
     c->tree[c->count].fd = fd;
+    c->tree[c->count].parent = parent;
     c->tree[c->count].has = has;
     c->tree[c->count++].v2 = v2;
     c->has |= has;
@@ -150,6 +152,7 @@ void cgroups_open(struct cgroups *c, const char *name, char *lack, size_t size)
     static char line[LINE_BYTES];
     size_t at = 0;
     *c = (struct cgroups){.has = 0};
+    (void)snprintf(c->name, sizeof c->name, "%s", name);
     FILE *f = fopen("/proc/self/mountinfo", "re");
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
         if (mount_parse(line, &m) && strcmp(m.type, "cgroup2") == 0)
@@ -163,6 +166,15 @@ void cgroups_open(struct cgroups *c, const char *name, char *lack, size_t size)
     for (unsigned k = 0; k < KINDS; k++)
         if ((c->has & 1u << k) == 0 && at < size)
             at += (size_t)snprintf(lack + at, size - at, "%s%s", at > 0 ? ", " : "no control groups for ", controllers[k]);
+}
+
+void cgroups_close(struct cgroups *c)
+{
+    while (c->count > 0) {
+        close(c->tree[--c->count].fd);
+        (void)unlinkat(c->tree[c->count].parent, c->name, AT_REMOVEDIR);
+        close(c->tree[c->count].parent);
+    }
 }
 
 /* ---- a run's ------------------------------------------------------------------------------------ */

@@ -16,8 +16,10 @@ enum { CGROUP_MEMORY = 1, CGROUP_CPU = 2, CGROUP_PIDS = 4, CGROUP_ALL = 7 }; /* 
 struct cgroups {
     unsigned has; /* CGROUP_…, of all trees */
     uint32_t count;
+    char name[CGROUP_NAME];
     struct {
         int fd;       /* our folder in it */
+        int parent;   /* what that is in */
         unsigned has;
         bool v2;
     } tree[CGROUP_TREES];
@@ -30,6 +32,9 @@ struct cgroup_limits {
 
 /* What this host has; `name` is our folder's. `lack` gets what it lacks, for people; "" if nothing. */
 void cgroups_open(struct cgroups *c, const char *name, char *lack, size_t size);
+
+/* Our folders go, where no guest is in them. */
+void cgroups_close(struct cgroups *c);
 
 /* Make a run's. fds: a cgroup.procs each, to be written to, as many as *count; oom_fd: the file for cgroup_oom_kills, or -1.
  * The caller closes them. On error there is none, and `why`. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -70,6 +71,8 @@ static long look_run(const char *program, const char *root, int *error)
     struct pollfd p = {out[0], POLLIN, 0};
     ssize_t n = *error == 0 && poll(&p, 1, LOOK_MS) > 0 ? read(out[0], text, sizeof text - 1) : 0;
     close(out[0]);
+    if (*error == 0)
+        (void)waitpid(pid, NULL, n > 0 ? 0 : WNOHANG); /* one that hangs is left behind */
     if (n <= 0)
         return -1;
     text[n] = '\0';

@@ -4,7 +4,8 @@
  * hangs; look which networks there are, and what jails lack.
  *
  * meshd starts it before anything else (priv_spawn) and it ends when its socket closes; guests
- * stay. */
+ * stay. With a client_uid in `jail`, it listens for that user (priv_connect), and what priv_spawn gives back is
+ * only what its life hangs on. As a service it is started by itself: mesh-priv --listen. */
 #ifndef UNIMESH_NODE_RUNTIME_PRIV_H
 #define UNIMESH_NODE_RUNTIME_PRIV_H
 
@@ -29,5 +30,18 @@ enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path
                     const struct networks *networks, const char *volumes_dir,
                     const struct jail_config *jail, unsigned wait_ms, int *fd,
                     char *why, size_t why_size) MUST_USE;
+
+/* Where mesh-priv is a service of its own, or was started by a meshd that has given up root since, it listens at
+ * RUN/priv.sock for whom it serves. Connect, and wait until it is our turn: the one before us has had done what it asked
+ * for. ERR_NOT_FOUND: there is no such socket; ERR_CLOSED: nobody listens there; ERR_BUSY: it serves another; ERR_DENIED,
+ * ERR_IO. */
+enum err priv_connect(const char *run_dir, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
+
+/* Connect where there is one; else start one, if that is ours to do. */
+enum err priv_open(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
+                   const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
+
+/* RUN/priv.sock. */
+enum err priv_socket_path(const char *run_dir, char *out, size_t size) MUST_USE;
 
 #endif

@@ -130,13 +130,16 @@ enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t me
         .processes = target == TARGET_VIRTIO ? PIDS_QEMU : PIDS_SOLO5};
     int fds[CGROUP_TREES];
     uint32_t count;
+    gid_t reader = jails.cfg.client_gid; /* whatever is made in the folder is of its group */
     *oom_fd = -1;
-    if (j->can == 0)
+    if (j->can == 0 && reader == 0)
         return ERR_OK;
-    if (fchown(folder, j->uid, j->uid) < 0) {
+    if (fchown(folder, j->uid, reader != 0 ? reader : j->uid) < 0 || (reader != 0 && fchmod(folder, 02750) < 0)) {
         (void)snprintf(why, why_size, "its folder can't be given to its user: %s", strerror(errno));
         return disk_err(errno);
     }
+    if (j->can == 0)
+        return ERR_OK;
     enum err err = cgroup_make(&jails.groups, run, &limits, fds, &count, oom_fd, why, why_size);
     for (uint32_t i = 0; i < count && !err; i++)
         jail_fill(j, jails.group_number[i], fds[i]);
@@ -159,4 +162,9 @@ static bool run_there(void *ctx, const char *run)
 void priv_jail_sweep(void)
 {
     cgroups_sweep(&jails.groups, run_there, NULL);
+}
+
+void priv_jail_end(void)
+{
+    cgroups_close(&jails.groups);
 }

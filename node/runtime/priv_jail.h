@@ -29,5 +29,6 @@ enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t me
 /* What is still in use then goes with the next sweep. */
 void priv_jail_remove(const char *run);
 void priv_jail_sweep(void);
+void priv_jail_end(void);
 
 #endif

@@ -1,7 +1,10 @@
 /* mesh-priv: see priv.h. One loop over its only client's socket and the pipes of starts under way.
  *
- *   mesh-priv RUN SHIM WAIT_MS VOLUMES [--no-jail | --uids=FIRST-LAST] [NETWORK=BRIDGE]…    with the client's socket as
- *                                                                                          descriptor 3
+ *   mesh-priv RUN SHIM WAIT_MS VOLUMES [WORD]…   with the client's socket as descriptor 3
+ *   mesh-priv --listen RUN [WORD]…                as a service; the shim is beside this program
+ *
+ * A WORD is --no-jail, --uids=FIRST-LAST, --client=UID:GID, --user=NAME, --config=FILE, --volumes=DIR or NETWORK=BRIDGE. With a client or a
+ * user it listens at RUN/priv.sock, and descriptor 3 is only what its life hangs on.
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
@@ -9,9 +12,13 @@
  * What is on its command line is its configuration: a client that was taken over can wire a guest to these bridges and
  * to no others, and give it volumes of its own slot that lie there ("": none), and has no say in guests' users and jails. */
 #define _GNU_SOURCE
+#include "node/config.h"
 #include "node/runtime/block.h"
 #include "node/runtime/filter.h"
+#include "node/runtime/notify.h"
+#include "node/runtime/priv.h"
 #include "node/runtime/priv_jail.h"
+#include "node/runtime/priv_listen.h"
 #include "node/runtime/priv_protocol.h"
 #include "node/runtime/publish.h"
 #include "node/runtime/shim_protocol.h"
@@ -24,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -651,6 +659,22 @@ static bool units_lock(uint64_t wait_ms)
     return true;
 }
 
+/* The run folder is the client's to make sockets and files in, and ours to keep what is ours (it is sticky). Guests' folders
+ * are ours alone, and the client's to look into. */
+static bool folders_share(const char *run)
+{
+    const struct jail_config *c = &p.jail_config;
+    struct stat st;
+    if (fstat(p.units_fd, &st) < 0)
+        return false;
+    if (st.st_uid != geteuid()) {
+        errno = EPERM;
+        return false;
+    }
+    return c->client_uid == 0 || (chown(run, 0, c->client_gid) == 0 && chmod(run, 01775) == 0 &&
+                                  fchown(p.units_fd, 0, c->client_gid) == 0 && fchmod(p.units_fd, 0750) == 0);
+}
+
 static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
 {
     char units[PRIV_PATH_SIZE];
@@ -661,8 +685,8 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
     if ((size_t)snprintf(units, sizeof units, "%s/units", run) >= sizeof units)
         errno = ENAMETOOLONG;
     else if (mkdir(units, 0700) == 0 || errno == EEXIST)
-        p.units_fd = open(units, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (p.units_fd < 0) {
+        p.units_fd = open(units, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (p.units_fd < 0 || !folders_share(run)) {
         (void)snprintf(why, size, "%.100s can't be used: %s", units, strerror(errno));
         return ERR_IO;
     }
@@ -676,50 +700,159 @@ static enum err begin(const char *run, uint64_t wait_ms, char *why, size_t size)
     return ERR_OK;
 }
 
+static enum err user_word(const char *name, char *why, size_t size)
+{
+    const struct passwd *user = getpwnam(name);
+    if (user == NULL || user->pw_uid == 0 || user->pw_gid == 0) {
+        (void)snprintf(why, size, "mesh-priv: there is no user %.40s, or it is root", name);
+        return ERR_NOT_FOUND;
+    }
+    p.jail_config.client_uid = user->pw_uid;
+    p.jail_config.client_gid = user->pw_gid;
+    return ERR_OK;
+}
+
+/* meshd's own file, of which only root's words count. */
+static enum err config_word(const char *path, char *why, size_t size)
+{
+    static struct config c;
+    struct yaml_error error;
+    struct stat st;
+    if (stat(path, &st) == 0 && (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
+        (void)snprintf(why, size, "mesh-priv: %.100s must be root's, and nobody else's to write", path);
+        return ERR_DENIED;
+    }
+    enum err err = config_read(&c, path, &error);
+    if (err)
+        (void)snprintf(why, size, "%.180s", error.text);
+    p.networks = c.networks;
+    p.jail_config.off |= c.jail.off;
+    if (c.jail.uid_count > 0) {
+        p.jail_config.uid_first = c.jail.uid_first;
+        p.jail_config.uid_count = c.jail.uid_count;
+    }
+    return err;
+}
+
+static enum err word_read(char *word, char *why, size_t size)
+{
+    enum err err;
+    if (strcmp(word, "--no-jail") == 0) {
+        p.jail_config.off = true;
+        return ERR_OK;
+    }
+    if (strncmp(word, "--user=", 7) == 0)
+        return user_word(word + 7, why, size);
+    if (strncmp(word, "--volumes=/", 11) == 0) {
+        p.volumes = word + 10;
+        return ERR_OK;
+    }
+    if (strncmp(word, "--config=", 9) == 0)
+        return config_word(word + 9, why, size);
+    if (strncmp(word, "--uids=", 7) == 0)
+        err = jail_uids_parse(word + 7, &p.jail_config);
+    else if (strncmp(word, "--client=", 9) == 0)
+        err = jail_client_parse(word + 9, &p.jail_config);
+    else {
+        char *is = strchr(word, '=');
+        if (is != NULL && word[0] != '-') {
+            *is = '\0';
+            return networks_add(&p.networks, word, is + 1, why, size);
+        }
+        err = ERR_INVALID;
+    }
+    if (err)
+        (void)snprintf(why, size, "mesh-priv: %.60s is no word for it", word);
+    return err;
+}
+
 static enum err words_read(char **words, char *why, size_t size)
 {
     enum err err = ERR_OK;
-    for (; *words != NULL && !err; words++) {
-        if (strcmp(*words, "--no-jail") == 0) {
-            p.jail_config.off = true;
-            continue;
-        }
-        if (strncmp(*words, "--uids=", 7) == 0) {
-            err = jail_uids_parse(*words + 7, &p.jail_config);
-            if (err)
-                (void)snprintf(why, size, "mesh-priv: %.60s is no --uids=FIRST-LAST", *words);
-            continue;
-        }
-        char *is = strchr(*words, '=');
-        if (is == NULL) {
-            (void)snprintf(why, size, "mesh-priv: %.60s is no NETWORK=BRIDGE", *words);
-            return ERR_INVALID;
-        }
-        *is = '\0';
-        err = networks_add(&p.networks, *words, is + 1, why, size);
-    }
+    for (; *words != NULL && !err; words++)
+        err = word_read(*words, why, size);
     return err;
+}
+
+/* In a process of its own. The client is told when it is its turn. */
+static void serve(int client)
+{
+    if (client != CLIENT_FD && dup2(client, CLIENT_FD) < 0)
+        return;
+    (void)fcntl(CLIENT_FD, F_SETFD, FD_CLOEXEC);
+    if (client != CLIENT_FD)
+        close(client);
+    signal(SIGCHLD, SIG_IGN);
+    answer(0, ERR_OK, "%s", "");
+    loop();
+}
+
+static char *shim_beside(void)
+{
+    static char path[PRIV_PATH_SIZE];
+    static const char name[] = "mesh-shim";
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof name);
+    path[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    if (slash != NULL)
+        memcpy(slash + 1, name, sizeof name);
+    return path;
+}
+
+static int service(const char *run, char **words)
+{
+    char why[PRIV_TEXT_SIZE] = "";
+    const char *lack;
+    int fd = -1;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd < CLIENT_FD)
+        ; /* that number is to be the client's, and the lower ones nobody's */
+    p.shim = shim_beside();
+    enum err err = words_read(words, why, sizeof why);
+    if (!err && p.jail_config.client_uid == 0) {
+        err = ERR_INVALID;
+        (void)snprintf(why, sizeof why, "say whom to serve: --user=NAME");
+    }
+    if (!err)
+        err = begin(run, PRIV_WAIT_MS, why, sizeof why);
+    if (!err)
+        err = priv_listen_open(run, p.jail_config.client_uid, p.jail_config.client_gid, &fd, why, sizeof why);
+    if (err) {
+        (void)fprintf(stderr, "mesh-priv: %s\n", why);
+        return 1;
+    }
+    if (priv_jail_look(&lack, why, sizeof why))
+        (void)fprintf(stderr, "mesh-priv: %s\n", why);
+    notify("READY=1");
+    priv_listen(fd, -1, p.jail_config.client_uid, serve);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     char why[PRIV_TEXT_SIZE];
+    const char *lack;
     struct stat st;
+    int fd = -1;
+    p.units_fd = -1;
+    p.volumes = "";
+    for (int i = 0; i < PRIV_STARTS_MAX; i++)
+        p.pending[i].fd = -1;
+    (void)umask(022);
+    if (argc >= 3 && strcmp(argv[1], "--listen") == 0)
+        return service(argv[2], argv + 3);
     if (argc < 5 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
-        (void)fprintf(stderr, "mesh-priv is started by meshd, not by hand\n");
+        (void)fprintf(stderr, "mesh-priv is started by meshd, or as a service: mesh-priv --listen RUN --user=NAME\n");
         return 2;
     }
     (void)close_range(CLIENT_FD + 1, ~0u, 0);
-    (void)umask(022);
     (void)fcntl(CLIENT_FD, F_SETFD, FD_CLOEXEC);
     p.shim = argv[2];
     p.volumes = argv[4];
-    p.units_fd = -1;
-    for (int i = 0; i < PRIV_STARTS_MAX; i++)
-        p.pending[i].fd = -1;
     enum err err = words_read(argv + 5, why, sizeof why);
     if (!err)
         err = begin(argv[1], strtoul(argv[3], NULL, 10), why, sizeof why);
+    if (!err && p.jail_config.client_uid != 0)
+        err = priv_listen_open(argv[1], p.jail_config.client_uid, p.jail_config.client_gid, &fd, why, sizeof why);
     if (err) {
         answer(0, err, "%s", why);
         return 1;
@@ -729,7 +862,16 @@ int main(int argc, char **argv)
         return pid < 0;
     (void)setsid();
     (void)!chdir("/");
+    if (fd >= 0) {
+        int lifeline = fcntl(CLIENT_FD, F_DUPFD_CLOEXEC, CLIENT_FD + 1);
+        close(CLIENT_FD);
+        (void)!priv_jail_look(&lack, why, sizeof why); /* once, not by each that serves */
+        priv_listen(fd, lifeline, p.jail_config.client_uid, serve);
+        priv_jail_end();
+        return 0;
+    }
     signal(SIGCHLD, SIG_IGN); /* shims are reaped as they end: what they have to say is in their exit records */
     loop();
+    priv_jail_end();
     return 0;
 }

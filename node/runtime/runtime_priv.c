@@ -85,7 +85,7 @@ static void helper_restart(struct runtime *rt)
     int fd;
     enum err err = rt->priv_path[0] == '\0'
                        ? ERR_NOT_FOUND
-                       : priv_spawn(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, rt->volumes_dir,
+                       : priv_open(rt->priv_path, rt->run_dir, rt->shim_path, &rt->cfg.networks, rt->volumes_dir,
                                     &rt->cfg.jail, RESTART_WAIT_MS, &fd,
                                     why, sizeof why);
     if (!err)

@@ -69,7 +69,7 @@ static uint64_t now_ms(void)
 
 static int file_open(const char *name, int flags)
 {
-    return (int)BARE(openat, AT_FDCWD, name, flags | O_CLOEXEC, 0600, 0);
+    return (int)BARE(openat, AT_FDCWD, name, flags | O_CLOEXEC, 0660, 0);
 }
 
 static void file_close(int *fd)
@@ -598,7 +598,7 @@ int bare_main(int argc, char **argv, char **environment)
     s.status.deadline_ms = decimal(argv[2]);
     s.ready_fd = (int)decimal(argv[3]);
     (void)BARE(fcntl, s.ready_fd, F_SETFD, FD_CLOEXEC, 0, 0);
-    (void)BARE(umask, 077, 0, 0, 0, 0);
+    (void)BARE(umask, 007, 0, 0, 0, 0); /* the folder says whose group may look */
     jail_word(argv[4]);
     signals_set(SIG_IGN, taken);
     s.signal_fd = (int)BARE(signalfd4, -1, &taken, sizeof taken, SFD_CLOEXEC | SFD_NONBLOCK, 0);
