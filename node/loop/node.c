@@ -4,6 +4,7 @@
 #include "node/loop/node_internal.h"
 
 #include "node/loop/sockaddr.h"
+#include "node/runtime/notify.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -441,6 +442,7 @@ static void node_end(struct node *n)
     handle_close(n, (uv_handle_t *)&n->later);
     handle_close(n, (uv_handle_t *)&n->sigterm);
     handle_close(n, (uv_handle_t *)&n->sigint);
+    handle_close(n, (uv_handle_t *)&n->watchdog);
     writer_close(n); /* what was queued is on disk after this */
     uv_run(n->loop, UV_RUN_DEFAULT);
     CHECK(n->closing == 0);
@@ -493,7 +495,9 @@ int node_run(const struct options *o, int priv_fd, enum err priv_err, const char
         if (n->runtime)
             runtime_probe(n->runtime);
         scrub_begin(n);
+        notify("READY=1");
         uv_run(&loop, UV_RUN_DEFAULT);
+        notify("STOPPING=1");
         replies_give(n);
         *again = n->again;
         min_boot = n->min_boot;

@@ -76,6 +76,7 @@ struct node {
     int timer_fd;
     uint64_t timer_ms; /* what it is set to; 0: nothing */
     uv_signal_t sigterm, sigint;
+    uv_timer_t watchdog; /* systemd's */
     uv_idle_t later; /* runs while replies or listeners wait */
     uint64_t last_client;
     struct client *clients;

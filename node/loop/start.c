@@ -4,6 +4,7 @@
 #include "node/loop/node_internal.h"
 
 #include "node/loop/sockaddr.h"
+#include "node/runtime/notify.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -252,6 +253,9 @@ static void runtime_begin(struct node *n)
             cfg.probe_image[t] = probe[t];
     }
     struct runtime *rt = NULL;
+    if (geteuid() == 0)
+        node_log(n, LOG_WARN, "node.root",
+                 "what=\"meshd has root's privileges: make a user unimesh, or say --user, and it gives them up\"");
     if (n->priv_err)
         node_log(n, LOG_ERROR, "priv.missing", "what=\"no guest can be started: %s\"", n->priv_why);
     n->priv_fd = -1; /* the runtime's now */
@@ -272,6 +276,22 @@ static void runtime_begin(struct node *n)
     n->found = NULL;
 }
 
+static void on_watchdog(uv_timer_t *t)
+{
+    (void)t;
+    notify("WATCHDOG=1");
+}
+
+/* A loop that stands still says nothing, and systemd starts us again; guests run on. */
+static void watchdog_begin(struct node *n)
+{
+    uint64_t every_ms = notify_watchdog_ms();
+    if (every_ms == 0 || uv_timer_init(n->loop, &n->watchdog))
+        return;
+    (void)uv_timer_start(&n->watchdog, on_watchdog, every_ms, every_ms);
+    uv_unref((uv_handle_t *)&n->watchdog);
+}
+
 static enum err loop_begin(struct node *n, char *why, size_t size)
 {
     snprintf(why, size, "the event loop could not be set up");
@@ -285,6 +305,7 @@ static enum err loop_begin(struct node *n, char *why, size_t size)
         uv_signal_start(&n->sigterm, events_on_signal, SIGTERM) ||
         uv_signal_start(&n->sigint, events_on_signal, SIGINT))
         return ERR_IO;
+    watchdog_begin(n);
     why[0] = '\0';
     return ERR_OK;
 }

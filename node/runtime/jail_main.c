@@ -347,7 +347,7 @@ static void enter(void)
     if ((j.can & JAIL_CAN_NET) != 0 && !j.host_net)
         must(unshare(CLONE_NEWNET), "jail: a network namespace");
     if ((j.can & JAIL_CAN_IPC) != 0) {
-        must(unshare(CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP), "jail: namespaces");
+        must(unshare(CLONE_NEWIPC | CLONE_NEWUTS), "jail: namespaces");
         must(sethostname("guest", 5), "jail: its host name");
     }
     if ((j.can & JAIL_CAN_ROOT) != 0)
@@ -392,7 +392,7 @@ static bool tried(unsigned what, const char *dir)
                                   open("null", O_RDWR | O_CLOEXEC) >= 0; break;
         case JAIL_CAN_PIDS: ok = unshare(CLONE_NEWPID) == 0; break;
         case JAIL_CAN_NET: ok = unshare(CLONE_NEWNET) == 0; break;
-        case JAIL_CAN_IPC: ok = unshare(CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0; break;
+        case JAIL_CAN_IPC: ok = unshare(CLONE_NEWIPC | CLONE_NEWUTS) == 0; break;
         case JAIL_CAN_FILTER: ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && jail_filter(JAIL_SOCKETS_NONE) == 0;
             break;
         default:

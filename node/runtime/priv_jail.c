@@ -130,11 +130,11 @@ enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t me
         .processes = target == TARGET_VIRTIO ? PIDS_QEMU : PIDS_SOLO5};
     int fds[CGROUP_TREES];
     uint32_t count;
-    gid_t reader = jails.cfg.client_gid; /* whatever is made in the folder is of its group */
+    gid_t reader = jails.cfg.client_gid;
     *oom_fd = -1;
     if (j->can == 0 && reader == 0)
         return ERR_OK;
-    if (fchown(folder, j->uid, reader != 0 ? reader : j->uid) < 0 || (reader != 0 && fchmod(folder, 02750) < 0)) {
+    if (fchown(folder, j->uid, reader != 0 ? reader : j->uid) < 0 || (reader != 0 && fchmod(folder, 0750) < 0)) {
         (void)snprintf(why, why_size, "its folder can't be given to its user: %s", strerror(errno));
         return disk_err(errno);
     }
@@ -144,6 +144,11 @@ enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t me
     for (uint32_t i = 0; i < count && !err; i++)
         jail_fill(j, jails.group_number[i], fds[i]);
     return err;
+}
+
+uint32_t priv_jail_reader(void)
+{
+    return jails.cfg.client_gid;
 }
 
 void priv_jail_remove(const char *run)

@@ -26,6 +26,9 @@ enum err priv_jail_plan(struct jail *j, const struct jail_tender *t, char *why, 
 enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t memory_mib, enum target target, int *oom_fd,
                         char *why, size_t why_size) MUST_USE;
 
+/* The group that may look into runs' folders; 0: none. */
+uint32_t priv_jail_reader(void);
+
 /* What is still in use then goes with the next sweep. */
 void priv_jail_remove(const char *run);
 void priv_jail_sweep(void);

@@ -398,8 +398,8 @@ static _Noreturn void shim_exec(int folder, int ready, int oom_fd)
     (void)snprintf(target, sizeof target, "%u", (unsigned)p.request.target);
     (void)snprintf(deadline, sizeof deadline, "%llu", (unsigned long long)p.request.deadline_ms);
     (void)snprintf(fd, sizeof fd, "%d", (int)READY_FD);
-    (void)snprintf(jail, sizeof jail, "%u:%u:%d:%d", p.jail.uid, p.jail.count, oom_fd >= 0 ? oom_fd : 0,
-                   (p.jail.can & JAIL_CAN_PIDS) != 0);
+    (void)snprintf(jail, sizeof jail, "%u:%u:%d:%d:%u", p.jail.uid, p.jail.count, oom_fd >= 0 ? oom_fd : 0,
+                   (p.jail.can & JAIL_CAN_PIDS) != 0, priv_jail_reader());
     for (size_t i = 0; i < p.jail.words; i++)
         argv[argc++] = p.jail.word[i];
     memcpy(argv + argc, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);

@@ -47,7 +47,7 @@ static struct {
     struct shim_exit exit;
     struct shim_console console;
     char **environment;
-    int console_fd, exit_fd, listen_fd, pipe_fd, signal_fd, timer_fd, ready_fd;
+    int console_fd, run_fd, exit_fd, listen_fd, pipe_fd, signal_fd, timer_fd, ready_fd;
     int clients[CLIENTS_MAX];
     uint32_t uid, passed, pids; /* of the jail's word */
     int oom_fd, alive_fd; /* alive: whose other end the namespace's first process waits at */
@@ -387,9 +387,8 @@ static void status_tell(void)
     if (len > 0)
         (void)proc_boot_id_parse(text, (size_t)len, s.status.boot);
     shim_status_encode(&s.status, bytes);
-    fd = file_open("run", O_WRONLY | O_CREAT);
-    (void)BARE(write, fd, bytes, sizeof bytes, 0, 0);
-    file_close(&fd);
+    (void)BARE(write, s.run_fd, bytes, sizeof bytes, 0, 0);
+    file_close(&s.run_fd);
     (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
     file_close(&s.ready_fd);
 }
@@ -544,6 +543,9 @@ static void files_open(void)
     long error = s.exit_fd < 0 ? s.exit_fd : preallocate(s.exit_fd, SHIM_EXIT_SIZE);
     if (error < 0)
         not_started("exit record", error);
+    s.run_fd = file_open("run", O_WRONLY | O_CREAT); /* written when the tender runs */
+    if (s.run_fd < 0)
+        not_started("run", s.run_fd);
     s.console_fd = file_open("console", O_RDWR | O_CREAT);
     error = s.console_fd < 0 ? s.console_fd : preallocate(s.console_fd, SHIM_CONSOLE_HEADER + SHIM_CONSOLE_RING);
     s.console.ring_bytes = SHIM_CONSOLE_RING;
@@ -561,10 +563,10 @@ static void files_open(void)
         not_started("socket", error);
 }
 
-/* UID:PASSED:OOM:PIDS. From here on, files are made as the guest's. */
+/* UID:PASSED:OOM:PIDS:GID. From here on, files are made as the guest's. */
 static void jail_word(const char *p)
 {
-    uint64_t v[4];
+    uint64_t v[5];
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
         v[i] = decimal_at(&p);
         p += *p == ':';
@@ -575,10 +577,10 @@ static void jail_word(const char *p)
     s.pids = (uint32_t)v[3];
     if (s.oom_fd >= 0)
         (void)BARE(fcntl, s.oom_fd, F_SETFD, FD_CLOEXEC, 0, 0);
-    if (s.uid == 0)
-        return;
-    (void)BARE(setfsgid, s.uid, 0, 0, 0, 0);
-    (void)BARE(setfsuid, s.uid, 0, 0, 0, 0);
+    if (s.uid != 0 || v[4] != 0)
+        (void)BARE(setfsgid, v[4] != 0 ? v[4] : s.uid, 0, 0, 0, 0);
+    if (s.uid != 0)
+        (void)BARE(setfsuid, s.uid, 0, 0, 0, 0);
 }
 
 int bare_main(int argc, char **argv, char **environment)
@@ -586,7 +588,7 @@ int bare_main(int argc, char **argv, char **environment)
     static const char usage[] = "mesh-shim is started by mesh-priv, not by hand\n";
     const uint64_t taken = UINT64_C(1) << (SIGCHLD - 1) | UINT64_C(1) << (SIGTERM - 1);
     s.oom_fd = s.alive_fd = -1;
-    s.console_fd = s.exit_fd = s.listen_fd = s.pipe_fd = s.signal_fd = s.timer_fd = s.ready_fd = -1;
+    s.run_fd = s.console_fd = s.exit_fd = s.listen_fd = s.pipe_fd = s.signal_fd = s.timer_fd = s.ready_fd = -1;
     for (int i = 0; i < CLIENTS_MAX; i++)
         s.clients[i] = -1;
     if (argc < 6) {

@@ -508,7 +508,7 @@ static void what_was_started_already_is_adopted(void **state)
     if (shim == 0) {
         close(begin[1]);
         if (read(begin[0], &word, 1) >= 0 && chdir(path) == 0)
-            execl(w.shim, w.shim, "2", "0", "0", "0:0:0:0", "/bin/sleep", "1000", (char *)NULL);
+            execl(w.shim, w.shim, "2", "0", "0", "0:0:0:0:0", "/bin/sleep", "1000", (char *)NULL);
         _exit(99);
     }
     struct world_run *r = START(1, "exit=9");
