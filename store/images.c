@@ -405,6 +405,8 @@ enum err image_part_begin(struct images *im, const struct hash *image, const voi
     char name[FILE_NAME_SIZE];
     file_name(image, ".part", name);
     p->fd = openat(im->fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (p->fd >= 0)
+        (void)fchmod(p->fd, 0644); /* whatever our umask: guests' users read it */
     if (p->fd < 0) {
         err = errno == EEXIST ? ERR_BUSY : disk_err(errno); /* another fills it */
         free(copy);
