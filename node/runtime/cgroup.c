@@ -208,13 +208,16 @@ static bool limits_set(int dir, unsigned has, bool v2, const struct cgroup_limit
 static bool run_make(const struct cgroups *c, uint32_t i, const char *run, const struct cgroup_limits *l, int *procs,
                      int *oom_fd)
 {
-    if (mkdirat(c->tree[i].fd, run, 0755) < 0 && errno != EEXIST)
+    if (mkdirat(c->tree[i].fd, run, 0755) < 0 && /* another's of that name, with its limits: it is empty, or we fail */
+        (errno != EEXIST || unlinkat(c->tree[i].fd, run, AT_REMOVEDIR) < 0 || mkdirat(c->tree[i].fd, run, 0755) < 0))
         return false;
     int dir = openat(c->tree[i].fd, run, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (dir < 0)
         return false;
     bool ok = limits_set(dir, c->tree[i].has, c->tree[i].v2, l);
-    *procs = ok ? openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC) : -1;
+    /* Version 1 lets a thread move itself without waiting for all processors (tens of milliseconds on a busy host), and
+     * who goes in has one. */
+    *procs = ok ? openat(dir, c->tree[i].v2 ? "cgroup.procs" : "tasks", O_WRONLY | O_CLOEXEC) : -1;
     if (ok && (c->tree[i].has & CGROUP_MEMORY) != 0)
         *oom_fd = openat(dir, c->tree[i].v2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
     int error = errno;

@@ -36,7 +36,7 @@ void cgroups_open(struct cgroups *c, const char *name, char *lack, size_t size);
 /* Our folders go, where no guest is in them. */
 void cgroups_close(struct cgroups *c);
 
-/* Make a run's. fds: a cgroup.procs each, to be written to, as many as *count; oom_fd: the file for cgroup_oom_kills, or -1.
+/* Make a run's. fds: a file each, to which who goes in writes "0", as many as *count; oom_fd: the file for cgroup_oom_kills, or -1.
  * The caller closes them. On error there is none, and `why`. */
 enum err cgroup_make(struct cgroups *c, const char *run, const struct cgroup_limits *l, int fds[static CGROUP_TREES],
                      uint32_t *count, int *oom_fd, char *why, size_t why_size) MUST_USE;

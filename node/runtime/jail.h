@@ -61,7 +61,7 @@ void jail_release(struct jail *j);
  * ERR_FULL; ERR_IO. */
 enum err jail_file_add(struct jail *j, int fd, const char *name, enum jail_access access, char *path, size_t size) MUST_USE;
 /* A place for a descriptor that stays open in the tender, under the number that comes back; and for a control group to go into
- * (its cgroup.procs, open for writing). The descriptor comes later, by jail_fill, which takes it: what is made for a guest
+ * (the file that it writes "0" to). The descriptor comes later, by jail_fill, which takes it: what is made for a guest
  * is made when all words are known to be right. ERR_FULL. */
 enum err jail_keep(struct jail *j, int *number) MUST_USE;
 enum err jail_group(struct jail *j, int *number) MUST_USE;
