@@ -3,6 +3,7 @@
 #include "node/loop/node_internal.h"
 
 #include "node/loop/user.h"
+#include "node/runtime/jail_filter.h"
 #include "node/runtime/priv.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,7 +85,7 @@ int main(int argc, char **argv)
     static struct options o;
     char why[WHY];
     struct user user;
-    bool again;
+    bool again, filtered = false; /* a kernel without filters runs nodes, too */
     int status;
     options_read(&o, argc, argv);
     if (sodium_init() < 0)
@@ -104,6 +106,8 @@ int main(int argc, char **argv)
         snprintf(priv_why, sizeof priv_why, "%s", err ? why : "");
         if (geteuid() == 0 && user_become(&user, why, sizeof why))
             die(why);
+        if (!filtered && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+            filtered = jail_filter(o.jail.client_uid != 0 ? JAIL_MESHD : JAIL_PRIV) == 0;
         status = node_run(&o, fd, err, priv_why, &again);
     } while (again);
     return status;

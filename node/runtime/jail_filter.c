@@ -21,35 +21,41 @@
 #error "say here which architecture this is"
 #endif
 
-/* Answered with EPERM. By what they reach: other processes; mounts and namespaces; keys; the kernel's own code and
- * programs for it; the clock and the machine; files by handle; old doors that are still there. */
-static const uint16_t denied[] = {
-    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_pidfd_open, SYS_pidfd_getfd,
-    SYS_pidfd_send_signal, SYS_process_madvise, SYS_perf_event_open,
-    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_open_tree, SYS_move_mount,
-    SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr,
-    SYS_keyctl, SYS_add_key, SYS_request_key,
-    SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_init_module,
-    SYS_finit_module, SYS_delete_module, SYS_kexec_load,
+/* Answered with EPERM. By what they reach: other processes; the kernel's own code and programs for it; the clock and the
+ * machine; files by handle; old doors that are still there. */
+static const uint16_t denied_to_all[] = {
+    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_pidfd_getfd, SYS_process_madvise,
+    SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
 #ifdef SYS_kexec_file_load
     SYS_kexec_file_load,
 #endif
-    SYS_clock_settime, SYS_settimeofday, SYS_adjtimex, SYS_clock_adjtime, SYS_reboot, SYS_sethostname,
-    SYS_setdomainname, SYS_swapon, SYS_swapoff, SYS_acct, SYS_syslog, SYS_quotactl, SYS_vhangup,
-    SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init, SYS_mknodat,
-    SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_capset,
-    SYS_shmget, SYS_semget, SYS_msgget, SYS_mq_open, SYS_migrate_pages, SYS_move_pages,
+    SYS_clock_settime, SYS_settimeofday, SYS_clock_adjtime, SYS_adjtimex, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct,
+    SYS_syslog, SYS_quotactl, SYS_vhangup, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init, SYS_add_key,
+    SYS_request_key, SYS_migrate_pages, SYS_move_pages,
 #ifdef __x86_64__
-    SYS_mknod, SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS__sysctl,
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS__sysctl,
+#endif
+};
+
+/* And to who has no privilege, mounts, namespaces, users, keys, and what others of its uid could be found by. */
+static const uint16_t denied_to_most[] = {
+    SYS_pidfd_open, SYS_pidfd_send_signal, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns,
+    SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_keyctl,
+    SYS_sethostname, SYS_setdomainname, SYS_mknodat, SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid,
+    SYS_setresgid, SYS_setgroups, SYS_capset, SYS_shmget, SYS_semget, SYS_msgget, SYS_mq_open,
+#ifdef __x86_64__
+    SYS_mknod,
 #endif
 };
 
 enum {
-    DENIED = sizeof denied / sizeof denied[0],
+    DENIED_TO_ALL = sizeof denied_to_all / sizeof denied_to_all[0],
+    DENIED_TO_MOST = sizeof denied_to_most / sizeof denied_to_most[0],
     NETLINK_ADDRESS = 12, /* sizeof(struct sockaddr_nl), which no address of the internet has */
     NAMESPACES = 0x7e020000, /* all of CLONE_NEW… that clone() knows */
     X32 = 0x40000000,
-    MOST = 2 * DENIED + 96
+    MOST = 2 * (DENIED_TO_ALL + DENIED_TO_MOST) + 96
 };
 
 struct program {
@@ -126,16 +132,8 @@ static void look_sockets(struct program *p)
     only_netlink(p, SYS_sendto, 5);
 }
 
-static void build(struct program *p, enum jail_sockets sockets)
+static void no_namespaces(struct program *p)
 {
-    load(p, offsetof(struct seccomp_data, arch));
-    add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0));
-    end(p, SECCOMP_RET_KILL_PROCESS);
-    load(p, offsetof(struct seccomp_data, nr));
-    add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32, 0, 1));
-    end(p, SECCOMP_RET_KILL_PROCESS);
-    for (size_t i = 0; i < DENIED; i++)
-        deny(p, denied[i]);
     unless(p, SYS_clone3, 1); /* its flags lie in memory; the C library takes clone() then */
     end(p, SECCOMP_RET_ERRNO | ENOSYS);
     unless(p, SYS_clone, 4);
@@ -143,19 +141,58 @@ static void build(struct program *p, enum jail_sockets sockets)
     add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 0, 1));
     end(p, SECCOMP_RET_ERRNO | EPERM);
     end(p, SECCOMP_RET_ALLOW);
-    if (sockets == JAIL_SOCKETS_LOOK) {
-        look_sockets(p);
-    } else {
+}
+
+static void build(struct program *p, enum jail_process process)
+{
+    load(p, offsetof(struct seccomp_data, arch));
+    add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0));
+    end(p, SECCOMP_RET_KILL_PROCESS);
+    load(p, offsetof(struct seccomp_data, nr));
+    add(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, X32, 0, 1));
+    end(p, SECCOMP_RET_KILL_PROCESS);
+    for (size_t i = 0; i < DENIED_TO_ALL; i++)
+        deny(p, denied_to_all[i]);
+    for (size_t i = 0; i < DENIED_TO_MOST && process != JAIL_PRIV; i++)
+        deny(p, denied_to_most[i]);
+    if (process != JAIL_PRIV)
+        no_namespaces(p);
+    switch (process) {
+    case JAIL_TENDER:
         deny(p, SYS_socket);
         deny(p, SYS_socketpair);
+        break;
+    case JAIL_TENDER_TAPS:
+        look_sockets(p);
+        break;
+    case JAIL_MESHD:
+        deny(p, SYS_execve);
+        deny(p, SYS_execveat);
+        break;
+    case JAIL_PRIV:
+        break;
     }
     end(p, SECCOMP_RET_ALLOW);
 }
 
-int jail_filter(enum jail_sockets sockets)
+/* The sanitizers look for leaks by tracing the process that ends: in such a build our own programs go unfiltered. */
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#define TRACED 1
+#endif
+#endif
+#if defined __SANITIZE_ADDRESS__ && !defined TRACED
+#define TRACED 1
+#elif !defined TRACED
+#define TRACED 0
+#endif
+
+int jail_filter(enum jail_process process)
 {
     struct program p = {.len = 0};
-    build(&p, sockets);
+    if (TRACED && (process == JAIL_MESHD || process == JAIL_PRIV))
+        return 0;
+    build(&p, process);
     if (p.len > MOST)
         return E2BIG;
     const struct sock_fprog program = {p.len, p.v};

@@ -357,7 +357,7 @@ static void enter(void)
     others_close();
     if ((j.can & JAIL_CAN_LANDLOCK) != 0 && (j.can & JAIL_CAN_ROOT) != 0)
         landlock();
-    int error = (j.can & JAIL_CAN_FILTER) != 0 ? jail_filter(j.host_net ? JAIL_SOCKETS_LOOK : JAIL_SOCKETS_NONE) : 0;
+    int error = (j.can & JAIL_CAN_FILTER) != 0 ? jail_filter(j.host_net ? JAIL_TENDER_TAPS : JAIL_TENDER) : 0;
     if (error)
         fail("jail: its filter of system calls", error);
 }
@@ -393,7 +393,7 @@ static bool tried(unsigned what, const char *dir)
         case JAIL_CAN_PIDS: ok = unshare(CLONE_NEWPID) == 0; break;
         case JAIL_CAN_NET: ok = unshare(CLONE_NEWNET) == 0; break;
         case JAIL_CAN_IPC: ok = unshare(CLONE_NEWIPC | CLONE_NEWUTS) == 0; break;
-        case JAIL_CAN_FILTER: ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && jail_filter(JAIL_SOCKETS_NONE) == 0;
+        case JAIL_CAN_FILTER: ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && jail_filter(JAIL_TENDER) == 0;
             break;
         default:
             ok = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;

@@ -15,6 +15,7 @@
 #include "node/config.h"
 #include "node/runtime/block.h"
 #include "node/runtime/filter.h"
+#include "node/runtime/jail_filter.h"
 #include "node/runtime/notify.h"
 #include "node/runtime/priv.h"
 #include "node/runtime/priv_jail.h"
@@ -38,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -827,6 +829,14 @@ static int service(const char *run, char **words)
     return 0;
 }
 
+/* All that comes of this process has it, too. A kernel without filters runs guests all the same; priv_jail_look() says that
+ * there are none. */
+static void filter_set(void)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+        (void)jail_filter(JAIL_PRIV);
+}
+
 int main(int argc, char **argv)
 {
     char why[PRIV_TEXT_SIZE];
@@ -838,6 +848,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < PRIV_STARTS_MAX; i++)
         p.pending[i].fd = -1;
     (void)umask(022);
+    filter_set();
     if (argc >= 3 && strcmp(argv[1], "--listen") == 0)
         return service(argv[2], argv + 3);
     if (argc < 5 || fstat(CLIENT_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {

@@ -15,6 +15,7 @@
 #include "node/runtime/bare.h"
 #include "node/runtime/jail_words.h"
 #include "node/runtime/proc.h"
+#include "node/runtime/shim_filter.h"
 #include "node/runtime/shim_protocol.h"
 #include "store/model/target.h"
 
@@ -244,6 +245,7 @@ static _Noreturn void first_wait(int fd)
     char byte;
     if (BARE(dup3, fd, 0, 0, 0, 0) >= 0 && BARE(close_range, 1, ~0u, 0, 0, 0) >= 0 && guest_become() >= 0) {
         signals_set(SIG_IGN, 0);
+        (void)shim_filter_first();
         while (BARE(read, 0, &byte, 1, 0, 0) == -EINTR)
             ;
     }
@@ -612,6 +614,8 @@ int bare_main(int argc, char **argv, char **environment)
     s.kvm = s.status.target == TARGET_VIRTIO && asks_for_kvm(argv + 5);
     tender_start(argv + 5);
     status_tell();
+    (void)BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    (void)shim_filter(s.status.pid); /* a kernel without filters runs guests, too */
     loop();
     record_exit();
     return 0;
