@@ -37,7 +37,13 @@
 #include <stdbool.h>
 
 #define CONFIG_PORT_DEFAULT "7946"
-enum { CONFIG_JOIN_MAX = 32, CONFIG_HOST_SIZE = 256, CONFIG_PATH_SIZE = 4096, CONFIG_MESH_SIZE = 64, CONFIG_USER_SIZE = 33 };
+enum {
+    CONFIG_JOIN_MAX = 32,
+    CONFIG_HOST_SIZE = 256,
+    CONFIG_PATH_SIZE = 4096,
+    CONFIG_MESH_SIZE = 64,
+    CONFIG_USER_SIZE = 33
+};
 
 struct peer_name { /* an address, or a DNS name whose addresses are all tried */
     char host[CONFIG_HOST_SIZE];

@@ -30,7 +30,8 @@ enum err jail_uids_parse(const char *text, struct jail_config *out)
 enum err jail_client_parse(const char *text, struct jail_config *out)
 {
     uint64_t uid, gid;
-    if (!uid_parse_at(&text, &uid) || *text++ != ':' || !uid_parse_at(&text, &gid) || *text != '\0' || uid == 0 || gid == 0)
+    if (!uid_parse_at(&text, &uid) || *text++ != ':' || !uid_parse_at(&text, &gid) || *text != '\0' || uid == 0 ||
+        gid == 0)
         return ERR_INVALID;
     out->client_uid = (uint32_t)uid;
     out->client_gid = (uint32_t)gid;

@@ -49,8 +49,8 @@ static _Noreturn void die(const char *why)
     exit(1);
 }
 
-/* mesh-priv, which keeps root where we give it up: it is started with the first node of this process, and then listens. What
- * its life hangs on is ours until we end. */
+/* mesh-priv, which keeps root where we give it up: it is started with the first node of this process, and then listens.
+ * What its life hangs on is ours until we end. */
 static enum err priv_begin(const struct options *o, const struct user *u, int *fd, char *why)
 {
     static int lifeline = -1;

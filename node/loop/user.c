@@ -66,7 +66,8 @@ enum err user_prepare(struct options *o, const struct user *u, char *why, size_t
     owner = *u;
     int error = stat(o->state_dir, &st) < 0 ? errno : 0;
     if (!error && st.st_uid != u->uid)
-        error = nftw(o->state_dir, own, FILES_AT_ONCE, FTW_PHYS | FTW_MOUNT | FTW_DEPTH); /* the folder itself is last */
+        error =
+            nftw(o->state_dir, own, FILES_AT_ONCE, FTW_PHYS | FTW_MOUNT | FTW_DEPTH); /* the folder itself is last */
     if (error) {
         (void)snprintf(why, why_size, "--state %.200s can't be given to the user: %s", o->state_dir,
                        error > 0 ? strerror(error) : strerror(errno));

@@ -116,8 +116,8 @@ static unsigned v2_enable(int dir)
     return has;
 }
 
-/* At its root, beside systemd's slices: whatever a service's own group holds must go before the service can start again, and
- * guests outlive us. */
+/* At its root, beside systemd's slices: whatever a service's own group holds must go before the service can start
+ * again, and guests outlive us. */
 static void v2_open(struct cgroups *c, const struct mount *m, const char *name)
 {
     int root = open(m->point, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -165,7 +165,8 @@ void cgroups_open(struct cgroups *c, const char *name, char *lack, size_t size)
     lack[0] = '\0';
     for (unsigned k = 0; k < KINDS; k++)
         if ((c->has & 1u << k) == 0 && at < size)
-            at += (size_t)snprintf(lack + at, size - at, "%s%s", at > 0 ? ", " : "no control groups for ", controllers[k]);
+            at += (size_t)snprintf(lack + at, size - at, "%s%s", at > 0 ? ", " : "no control groups for ",
+                                   controllers[k]);
 }
 
 void cgroups_close(struct cgroups *c)

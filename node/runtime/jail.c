@@ -56,7 +56,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct jail_facts *f, cons
 /* What mesh-jail prints; -1: nothing that can be used. */
 static long look_run(const char *program, const char *root, int *error)
 {
-    char text[32] = "", *argv[] = {(char *)(size_t)program, (char *)(size_t)"look", (char *)(size_t)root, NULL};
+    char text[32] = "", *argv[] = {(char *)(size_t)program, (char *)(size_t) "look", (char *)(size_t)root, NULL};
     posix_spawn_file_actions_t actions;
     int out[2];
     pid_t pid;
@@ -79,14 +79,15 @@ static long look_run(const char *program, const char *root, int *error)
     return strtol(text, NULL, 10);
 }
 
-enum err jail_look(const struct jail_config *cfg, const char *program, const char *root, struct jail_facts *out, char *why,
-                   size_t why_size)
+enum err jail_look(const struct jail_config *cfg, const char *program, const char *root, struct jail_facts *out,
+                   char *why, size_t why_size)
 {
     int error = 0;
     *out = (struct jail_facts){.can = 0};
     if (cfg->off || geteuid() != 0) {
-        say(out, "%s", cfg->off ? "none: it was turned off, so guests run as mesh-priv does"
-                                : "none: mesh-priv is not root, so guests run as its user and see its files");
+        say(out, "%s",
+            cfg->off ? "none: it was turned off, so guests run as mesh-priv does"
+                     : "none: mesh-priv is not root, so guests run as its user and see its files");
         return ERR_OK;
     }
     long can = look_run(program, root, &error);
@@ -192,8 +193,8 @@ __attribute__((format(printf, 2, 3))) static void word(struct jail *j, const cha
 /* QEMU's firmware and modules, wherever it was installed; the loader's libraries. */
 static void trees(struct jail *j, enum target t)
 {
-    static const char *const libraries[] = {"/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/lib", "/lib64",
-                                            "/etc/ld.so.cache"};
+    static const char *const libraries[] = {"/usr/lib", "/usr/lib64", "/usr/lib32",      "/usr/local/lib",
+                                            "/lib",     "/lib64",     "/etc/ld.so.cache"};
     static const char *const qemu[] = {"/usr/share/qemu", "/usr/share/seabios", "/usr/local/share/qemu"};
     for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
         word(j, "tree=%s", libraries[i]);
@@ -234,8 +235,8 @@ enum err jail_plan(struct jail *j, const struct jail_tender *t, const char *jail
         char path[JAIL_NAME + 2];
         int fd = open(t->program, O_PATH | O_CLOEXEC);
         if (fd < 0 || jail_file_add(j, fd, t->program + 1, JAIL_RUN, path, sizeof path)) {
-            (void)snprintf(why, why_size, "its tender can't be put into its jail: %s", fd < 0 ? strerror(errno)
-                           : "its path is too long");
+            (void)snprintf(why, why_size, "its tender can't be put into its jail: %s",
+                           fd < 0 ? strerror(errno) : "its path is too long");
             return ERR_IO;
         }
     }

@@ -21,29 +21,74 @@
 #error "say here which architecture this is"
 #endif
 
-/* Answered with EPERM. By what they reach: other processes; the kernel's own code and programs for it; the clock and the
- * machine; files by handle; old doors that are still there. */
+/* Answered with EPERM. By what they reach: other processes; the kernel's own code and programs for it; the clock and
+ * the machine; files by handle; old doors that are still there. */
 static const uint16_t denied_to_all[] = {
-    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_pidfd_getfd, SYS_process_madvise,
-    SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
-    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_kcmp,
+    SYS_pidfd_getfd,
+    SYS_process_madvise,
+    SYS_perf_event_open,
+    SYS_bpf,
+    SYS_userfaultfd,
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_kexec_load,
 #ifdef SYS_kexec_file_load
     SYS_kexec_file_load,
 #endif
-    SYS_clock_settime, SYS_settimeofday, SYS_clock_adjtime, SYS_adjtimex, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct,
-    SYS_syslog, SYS_quotactl, SYS_vhangup, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init, SYS_add_key,
-    SYS_request_key, SYS_migrate_pages, SYS_move_pages,
+    SYS_clock_settime,
+    SYS_settimeofday,
+    SYS_clock_adjtime,
+    SYS_adjtimex,
+    SYS_reboot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_acct,
+    SYS_syslog,
+    SYS_quotactl,
+    SYS_vhangup,
+    SYS_name_to_handle_at,
+    SYS_open_by_handle_at,
+    SYS_fanotify_init,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_migrate_pages,
+    SYS_move_pages,
 #ifdef __x86_64__
-    SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS__sysctl,
+    SYS_iopl,
+    SYS_ioperm,
+    SYS_modify_ldt,
+    SYS_uselib,
+    SYS_ustat,
+    SYS__sysctl,
 #endif
 };
 
 /* And to who has no privilege, mounts, namespaces, users, keys, and what others of its uid could be found by. */
 static const uint16_t denied_to_most[] = {
-    SYS_pidfd_open, SYS_pidfd_send_signal, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns,
-    SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_keyctl,
-    SYS_sethostname, SYS_setdomainname, SYS_mknodat, SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid,
-    SYS_setresgid, SYS_setgroups, SYS_capset, SYS_shmget, SYS_semget, SYS_msgget, SYS_mq_open,
+    SYS_pidfd_open,    SYS_pidfd_send_signal,
+    SYS_mount,         SYS_umount2,
+    SYS_pivot_root,    SYS_chroot,
+    SYS_unshare,       SYS_setns,
+    SYS_open_tree,     SYS_move_mount,
+    SYS_fsopen,        SYS_fsconfig,
+    SYS_fsmount,       SYS_fspick,
+    SYS_mount_setattr, SYS_keyctl,
+    SYS_sethostname,   SYS_setdomainname,
+    SYS_mknodat,       SYS_setuid,
+    SYS_setgid,        SYS_setreuid,
+    SYS_setregid,      SYS_setresuid,
+    SYS_setresgid,     SYS_setgroups,
+    SYS_capset,        SYS_shmget,
+    SYS_semget,        SYS_msgget,
+    SYS_mq_open,
 #ifdef __x86_64__
     SYS_mknod,
 #endif
@@ -52,7 +97,7 @@ static const uint16_t denied_to_most[] = {
 enum {
     DENIED_TO_ALL = sizeof denied_to_all / sizeof denied_to_all[0],
     DENIED_TO_MOST = sizeof denied_to_most / sizeof denied_to_most[0],
-    NETLINK_ADDRESS = 12, /* sizeof(struct sockaddr_nl), which no address of the internet has */
+    NETLINK_ADDRESS = 12,    /* sizeof(struct sockaddr_nl), which no address of the internet has */
     NAMESPACES = 0x7e020000, /* all of CLONE_NEW… that clone() knows */
     X32 = 0x40000000,
     MOST = 2 * (DENIED_TO_ALL + DENIED_TO_MOST) + 96
@@ -124,8 +169,8 @@ static void look_sockets(struct program *p)
     unless(p, SOCK_DGRAM, 1);
     end(p, SECCOMP_RET_ALLOW);
     end(p, SECCOMP_RET_ERRNO | EPERM);
-    static const uint16_t sends[] = {SYS_connect, SYS_listen, SYS_sendmsg, SYS_sendmmsg, SYS_setsockopt, SYS_accept,
-                                     SYS_accept4, SYS_socketpair};
+    static const uint16_t sends[] = {SYS_connect,    SYS_listen, SYS_sendmsg, SYS_sendmmsg,
+                                     SYS_setsockopt, SYS_accept, SYS_accept4, SYS_socketpair};
     for (size_t i = 0; i < sizeof sends / sizeof sends[0]; i++)
         deny(p, sends[i]);
     only_netlink(p, SYS_bind, 2);

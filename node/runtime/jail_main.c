@@ -1,5 +1,5 @@
-/* mesh-jail: shuts itself in, and becomes the tender. Started by the shim in the tender's place, as root; what it is told
- * comes from mesh-priv (jail.c), a word each, before `--` and the tender's own words:
+/* mesh-jail: shuts itself in, and becomes the tender. Started by the shim in the tender's place, as root; what it is
+ * told comes from mesh-priv (jail.c), a word each, before `--` and the tender's own words:
  *
  *   uid=N           the guest's uid, and gid
  *   can=BITS        JAIL_CAN_…: what this host lets us have
@@ -116,8 +116,10 @@ static void word_file(const char *value)
     char access = end[1];
     if ((j.can & JAIL_CAN_ROOT) == 0)
         return;
-    take(thing_new(end + 3), fd, "", access == 'r' ? MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC
-                                     : access == 'x' ? MOUNT_ATTR_RDONLY : MOUNT_ATTR_NOEXEC);
+    take(thing_new(end + 3), fd, "",
+         access == 'r'   ? MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC
+         : access == 'x' ? MOUNT_ATTR_RDONLY
+                         : MOUNT_ATTR_NOEXEC);
     if (access == 'w' && j.writable_count < THINGS_MAX)
         j.writable[j.writable_count++] = end + 3;
 }
@@ -155,20 +157,38 @@ static void word_keep(const char *value)
     j.keep[fd] = true;
 }
 
-static void word_uid(const char *value) { j.uid = (uid_t)strtoul(value, NULL, 10); }
-static void word_can(const char *value) { j.can = (unsigned)strtoul(value, NULL, 10); }
-static void word_root(const char *value) { j.root = value; }
-static void word_net(const char *value) { j.host_net = strcmp(value, "host") == 0; }
-static void word_files(const char *value) { j.files = strtoul(value, NULL, 10); }
-static void word_procs(const char *value) { j.procs = strtoul(value, NULL, 10); }
+static void word_uid(const char *value)
+{
+    j.uid = (uid_t)strtoul(value, NULL, 10);
+}
+static void word_can(const char *value)
+{
+    j.can = (unsigned)strtoul(value, NULL, 10);
+}
+static void word_root(const char *value)
+{
+    j.root = value;
+}
+static void word_net(const char *value)
+{
+    j.host_net = strcmp(value, "host") == 0;
+}
+static void word_files(const char *value)
+{
+    j.files = strtoul(value, NULL, 10);
+}
+static void word_procs(const char *value)
+{
+    j.procs = strtoul(value, NULL, 10);
+}
 
 static void word(const char *w)
 {
     static const struct {
         const char *name;
         void (*take)(const char *value);
-    } words[] = {{"uid=", word_uid}, {"can=", word_can}, {"root=", word_root}, {"net=", word_net},
-                 {"file=", word_file}, {"tree=", word_tree}, {"node=", word_node}, {"group=", word_group},
+    } words[] = {{"uid=", word_uid},   {"can=", word_can},     {"root=", word_root},  {"net=", word_net},
+                 {"file=", word_file}, {"tree=", word_tree},   {"node=", word_node},  {"group=", word_group},
                  {"keep=", word_keep}, {"files=", word_files}, {"procs=", word_procs}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strncmp(w, words[i].name, strlen(words[i].name)) == 0) {
@@ -243,7 +263,8 @@ static void root_enter(void)
     must((int)syscall(SYS_pivot_root, ".", "."), "jail: its root");
     must(umount2(".", MNT_DETACH), "jail: the host's root");
     must(chdir("/"), "jail: its root");
-    must(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL), "jail: its root, read-only");
+    must(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL),
+         "jail: its root, read-only");
 }
 
 /* ---- privileges --------------------------------------------------------------------------------- */
@@ -274,8 +295,8 @@ static void first_to_go(void)
     close(fd);
 }
 
-/* A uid's change clears the death signal: it is set again, and whoever it tells of must be there still. In a pid namespace
- * the shim is 0, and when it has gone the namespace's first process, which ends us. */
+/* A uid's change clears the death signal: it is set again, and whoever it tells of must be there still. In a pid
+ * namespace the shim is 0, and when it has gone the namespace's first process, which ends us. */
 static void uid_take(void)
 {
     pid_t parent = getppid();
@@ -384,16 +405,28 @@ static bool tried(unsigned what, const char *dir)
     if (pid == 0) {
         bool ok = false;
         switch (what) {
-        case JAIL_CAN_UIDS: ok = setgroups(0, NULL) == 0 && setresuid(1000, 1000, 1000) == 0; break;
-        case JAIL_CAN_ROOT: ok = root_tried(dir); break;
-        case JAIL_CAN_NODES: ok = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                                  mount("guest", dir, "tmpfs", MS_NOSUID, "size=64k") == 0 && chdir(dir) == 0 &&
-                                  mknod("null", S_IFCHR | 0600, makedev(1, 3)) == 0 &&
-                                  open("null", O_RDWR | O_CLOEXEC) >= 0; break;
-        case JAIL_CAN_PIDS: ok = unshare(CLONE_NEWPID) == 0; break;
-        case JAIL_CAN_NET: ok = unshare(CLONE_NEWNET) == 0; break;
-        case JAIL_CAN_IPC: ok = unshare(CLONE_NEWIPC | CLONE_NEWUTS) == 0; break;
-        case JAIL_CAN_FILTER: ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && jail_filter(JAIL_TENDER) == 0;
+        case JAIL_CAN_UIDS:
+            ok = setgroups(0, NULL) == 0 && setresuid(1000, 1000, 1000) == 0;
+            break;
+        case JAIL_CAN_ROOT:
+            ok = root_tried(dir);
+            break;
+        case JAIL_CAN_NODES:
+            ok = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                 mount("guest", dir, "tmpfs", MS_NOSUID, "size=64k") == 0 && chdir(dir) == 0 &&
+                 mknod("null", S_IFCHR | 0600, makedev(1, 3)) == 0 && open("null", O_RDWR | O_CLOEXEC) >= 0;
+            break;
+        case JAIL_CAN_PIDS:
+            ok = unshare(CLONE_NEWPID) == 0;
+            break;
+        case JAIL_CAN_NET:
+            ok = unshare(CLONE_NEWNET) == 0;
+            break;
+        case JAIL_CAN_IPC:
+            ok = unshare(CLONE_NEWIPC | CLONE_NEWUTS) == 0;
+            break;
+        case JAIL_CAN_FILTER:
+            ok = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && jail_filter(JAIL_TENDER) == 0;
             break;
         default:
             ok = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;

@@ -1,4 +1,5 @@
-/* What systemd is told, where it started us: a datagram to the socket that it named (sd_notify(3)); nothing elsewhere. */
+/* What systemd is told, where it started us: a datagram to the socket that it named (sd_notify(3)); nothing elsewhere.
+ */
 #ifndef UNIMESH_NODE_RUNTIME_NOTIFY_H
 #define UNIMESH_NODE_RUNTIME_NOTIFY_H
 

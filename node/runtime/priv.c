@@ -29,15 +29,16 @@ static int spawn(const char *path, const char *run_dir, const char *shim_path, c
     posix_spawnattr_t attributes;
     sigset_t none, all;
     char wait[16], uids[40], client[40], words[NETWORKS_MAX][NAME_SIZE + NETWORK_WORDS];
-    char *argv[5 + 2 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path, wait,
-                                            (char *)(size_t)volumes_dir};
+    char *argv[5 + 2 + NETWORKS_MAX + 1] = {(char *)(size_t)path, (char *)(size_t)run_dir, (char *)(size_t)shim_path,
+                                            wait, (char *)(size_t)volumes_dir};
     size_t argc = 5;
     if (jail->off)
         argv[argc++] = (char *)(size_t)"--no-jail";
     else if (jail->uid_count > 0 && snprintf(uids, sizeof uids, "--uids=%u-%u", jail->uid_first,
                                              jail->uid_first + jail->uid_count - 1) > 0)
         argv[argc++] = uids;
-    if (jail->client_uid != 0 && snprintf(client, sizeof client, "--client=%u:%u", jail->client_uid, jail->client_gid) > 0)
+    if (jail->client_uid != 0 &&
+        snprintf(client, sizeof client, "--client=%u:%u", jail->client_uid, jail->client_gid) > 0)
         argv[argc++] = client;
     for (uint32_t i = 0; i < networks->count; i++) {
         int n = snprintf(words[i], NAME_SIZE + 1, "%s=", networks->v[i].name);
@@ -91,7 +92,8 @@ static enum err begun(pid_t pid, int fd, const char *path, char *why, size_t why
 }
 
 enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                    const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why, size_t why_size)
+                    const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why,
+                    size_t why_size)
 {
     int pair[2], size = BUFFER;
     pid_t pid = -1;
@@ -160,7 +162,8 @@ enum err priv_connect(const char *run_dir, unsigned wait_ms, int *fd, char *why,
 }
 
 enum err priv_open(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                   const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why, size_t why_size)
+                   const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why,
+                   size_t why_size)
 {
     enum err err = priv_connect(run_dir, wait_ms, fd, why, why_size);
     bool ours = err == ERR_NOT_FOUND || err == ERR_TOO_LARGE || (err == ERR_CLOSED && geteuid() == 0);

@@ -32,14 +32,15 @@ enum err priv_spawn(const char *path, const char *run_dir, const char *shim_path
                     char *why, size_t why_size) MUST_USE;
 
 /* Where mesh-priv is a service of its own, or was started by a meshd that has given up root since, it listens at
- * RUN/priv.sock for whom it serves. Connect, and wait until it is our turn: the one before us has had done what it asked
- * for. ERR_NOT_FOUND: there is no such socket; ERR_CLOSED: nobody listens there; ERR_BUSY: it serves another; ERR_DENIED,
- * ERR_IO. */
+ * RUN/priv.sock for whom it serves. Connect, and wait until it is our turn: the one before us has had done what it
+ * asked for. ERR_NOT_FOUND: there is no such socket; ERR_CLOSED: nobody listens there; ERR_BUSY: it serves another;
+ * ERR_DENIED, ERR_IO. */
 enum err priv_connect(const char *run_dir, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
 
 /* Connect where there is one; else start one, if that is ours to do. */
 enum err priv_open(const char *path, const char *run_dir, const char *shim_path, const struct networks *networks,
-                   const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why, size_t why_size) MUST_USE;
+                   const char *volumes_dir, const struct jail_config *jail, unsigned wait_ms, int *fd, char *why,
+                   size_t why_size) MUST_USE;
 
 /* RUN/priv.sock. */
 enum err priv_socket_path(const char *run_dir, char *out, size_t size) MUST_USE;

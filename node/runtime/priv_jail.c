@@ -13,8 +13,8 @@
 
 enum {
     PATH_BYTES = 4096,
-    /* What the kernel keeps for a process is counted in its group, too: page tables, pipes, files that it read. It isn't
-     * the guest's, and a guest that uses all of its memory must not end for it. */
+    /* What the kernel keeps for a process is counted in its group, too: page tables, pipes, files that it read. It
+     * isn't the guest's, and a guest that uses all of its memory must not end for it. */
     KERNEL_MIB = 8,
     KERNEL_PART = 64,
     PIDS_SOLO5 = 8,
@@ -122,12 +122,12 @@ enum err priv_jail_plan(struct jail *j, const struct jail_tender *t, char *why, 
     return err;
 }
 
-enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t memory_mib, enum target target, int *oom_fd,
-                        char *why, size_t why_size)
+enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t memory_mib, enum target target,
+                        int *oom_fd, char *why, size_t why_size)
 {
-    const struct cgroup_limits limits = {
-        .memory_bytes = (memory_mib + memory_mib / KERNEL_PART + KERNEL_MIB) * 1024 * 1024,
-        .processes = target == TARGET_VIRTIO ? PIDS_QEMU : PIDS_SOLO5};
+    const struct cgroup_limits limits = {.memory_bytes =
+                                             (memory_mib + memory_mib / KERNEL_PART + KERNEL_MIB) * 1024 * 1024,
+                                         .processes = target == TARGET_VIRTIO ? PIDS_QEMU : PIDS_SOLO5};
     int fds[CGROUP_TREES];
     uint32_t count;
     gid_t reader = jails.cfg.client_gid;

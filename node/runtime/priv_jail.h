@@ -15,16 +15,16 @@ enum err priv_jail_look(const char **lack, char *why, size_t why_size) MUST_USE;
 /* A run's jail, with a uid that no other has, and places for its control groups. */
 enum err priv_jail_new(struct jail *j, const char *run, char *why, size_t why_size) MUST_USE;
 
-/* The image: looked at, opened, and put into the jail as "image". *fd: to link it by; the jail's, or the caller's if there is
- * no root (then *own). */
+/* The image: looked at, opened, and put into the jail as "image". *fd: to link it by; the jail's, or the caller's if
+ * there is no root (then *own). */
 enum err priv_jail_image(struct jail *j, const char *path, int *fd, char *why, size_t why_size) MUST_USE;
 
 /* All words on the shim's command line that stand before the tender's own. */
 enum err priv_jail_plan(struct jail *j, const struct jail_tender *t, char *why, size_t why_size) MUST_USE;
 
 /* The folder is the guest's, and there are control groups for it; oom_fd: -1, or the shim's to have. */
-enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t memory_mib, enum target target, int *oom_fd,
-                        char *why, size_t why_size) MUST_USE;
+enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t memory_mib, enum target target,
+                        int *oom_fd, char *why, size_t why_size) MUST_USE;
 
 /* The group that may look into runs' folders; 0: none. */
 uint32_t priv_jail_reader(void);

@@ -3,14 +3,15 @@
  *   mesh-priv RUN SHIM WAIT_MS VOLUMES [WORD]…   with the client's socket as descriptor 3
  *   mesh-priv --listen RUN [WORD]…                as a service; the shim is beside this program
  *
- * A WORD is --no-jail, --uids=FIRST-LAST, --client=UID:GID, --user=NAME, --config=FILE, --volumes=DIR or NETWORK=BRIDGE. With a client or a
- * user it listens at RUN/priv.sock, and descriptor 3 is only what its life hangs on.
+ * A WORD is --no-jail, --uids=FIRST-LAST, --client=UID:GID, --user=NAME, --config=FILE, --volumes=DIR or
+ * NETWORK=BRIDGE. With a client or a user it listens at RUN/priv.sock, and descriptor 3 is only what its life hangs on.
  *
  * It goes to the background by itself: who started it has nothing to reap, and a terminal's signals don't reach it. If
  * it can't begin, it says so in an answer of id 0 and ends with 1.
  *
  * What is on its command line is its configuration: a client that was taken over can wire a guest to these bridges and
- * to no others, and give it volumes of its own slot that lie there ("": none), and has no say in guests' users and jails. */
+ * to no others, and give it volumes of its own slot that lie there ("": none), and has no say in guests' users and
+ * jails. */
 #define _GNU_SOURCE
 #include "node/config.h"
 #include "node/runtime/block.h"
@@ -661,8 +662,8 @@ static bool units_lock(uint64_t wait_ms)
     return true;
 }
 
-/* The run folder is the client's to make sockets and files in, and ours to keep what is ours (it is sticky). Guests' folders
- * are ours alone, and the client's to look into. */
+/* The run folder is the client's to make sockets and files in, and ours to keep what is ours (it is sticky). Guests'
+ * folders are ours alone, and the client's to look into. */
 static bool folders_share(const char *run)
 {
     const struct jail_config *c = &p.jail_config;
@@ -829,8 +830,8 @@ static int service(const char *run, char **words)
     return 0;
 }
 
-/* All that comes of this process has it, too. A kernel without filters runs guests all the same; priv_jail_look() says that
- * there are none. */
+/* All that comes of this process has it, too. A kernel without filters runs guests all the same; priv_jail_look() says
+ * that there are none. */
 static void filter_set(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)

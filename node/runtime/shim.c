@@ -8,9 +8,9 @@
  * A shim that is told to end (SIGTERM) stops its guest first. One that is killed takes the guest along, by the death
  * signal.
  *
- * Where guests have jails (jail_words.h), it begins as root, takes the guest's uid as soon as the tender's process is there,
- * and what it starts is mesh-jail, which becomes the tender. The tender's pid namespace has a first process of ours, which
- * waits for the shim's end and takes all with it. */
+ * Where guests have jails (jail_words.h), it begins as root, takes the guest's uid as soon as the tender's process is
+ * there, and what it starts is mesh-jail, which becomes the tender. The tender's pid namespace has a first process of
+ * ours, which waits for the shim's end and takes all with it. */
 #define _GNU_SOURCE
 #include "node/runtime/bare.h"
 #include "node/runtime/jail_words.h"
@@ -238,8 +238,8 @@ static long guest_become(void)
     return error;
 }
 
-/* The first process of a pid namespace: when it ends, the kernel ends the others. It waits for the other end of a pipe to
- * close, which is the shim's end, however that comes. What it need not reap, it doesn't hear of. */
+/* The first process of a pid namespace: when it ends, the kernel ends the others. It waits for the other end of a pipe
+ * to close, which is the shim's end, however that comes. What it need not reap, it doesn't hear of. */
 static _Noreturn void first_wait(int fd)
 {
     char byte;

@@ -16,9 +16,10 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-static const uint16_t shims[] = {SYS_ppoll, SYS_read, SYS_write, SYS_pread64, SYS_pwrite64, SYS_close, SYS_accept4,
-                                 SYS_recvfrom, SYS_sendto, SYS_wait4, SYS_timerfd_settime, SYS_clock_gettime, SYS_fsync,
-                                 SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall};
+static const uint16_t shims[] = {SYS_ppoll,    SYS_read,       SYS_write,           SYS_pread64,
+                                 SYS_pwrite64, SYS_close,      SYS_accept4,         SYS_recvfrom,
+                                 SYS_sendto,   SYS_wait4,      SYS_timerfd_settime, SYS_clock_gettime,
+                                 SYS_fsync,    SYS_exit_group, SYS_rt_sigreturn,    SYS_restart_syscall};
 static const uint16_t firsts[] = {SYS_read, SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall};
 
 enum { SHIMS = sizeof shims / sizeof shims[0], FIRSTS = sizeof firsts / sizeof firsts[0], MOST = 2 * SHIMS + 12 };
@@ -63,7 +64,8 @@ long shim_filter(uint32_t tender)
     begin(&p);
     allow(&p, shims, SHIMS);
     add(&p, BPF_JMP | BPF_JEQ | BPF_K, SYS_kill, 0, 3);
-    add(&p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args), 0, 0); /* the lower half: a pid has no other */
+    add(&p, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args), 0,
+        0); /* the lower half: a pid has no other */
     add(&p, BPF_JMP | BPF_JEQ | BPF_K, tender, 0, 1);
     add(&p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
     return set(&p);

@@ -13,9 +13,9 @@
  * /dev/net/tun. */
 enum err tap_bridge_usable(const char *bridge, char *why, size_t why_size) MUST_USE;
 
-/* Up, on the bridge, with its MTU; `mac` is the guest's, as text; `owner`, if it isn't 0, is the one uid that may open it,
- * beside whoever has privileges. One that is there under the name is taken over, unless it is in use: ERR_BUSY. On error
- * there is none. */
+/* Up, on the bridge, with its MTU; `mac` is the guest's, as text; `owner`, if it isn't 0, is the one uid that may open
+ * it, beside whoever has privileges. One that is there under the name is taken over, unless it is in use: ERR_BUSY. On
+ * error there is none. */
 enum err tap_make(const char *name, const char *bridge, const char *mac, uint32_t owner, char *why,
                   size_t why_size) MUST_USE;
 

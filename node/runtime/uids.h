@@ -4,8 +4,8 @@
 
 #include "node/runtime/jail.h"
 
-/* One of the range that no folder in units_fd has, for the run of that name; from its name, so that what has just been left
- * is seldom taken again. ERR_FULL: there are as many runs as uids; ERR_IO. */
+/* One of the range that no folder in units_fd has, for the run of that name; from its name, so that what has just been
+ * left is seldom taken again. ERR_FULL: there are as many runs as uids; ERR_IO. */
 enum err uids_find(const struct jail_config *cfg, int units_fd, const char *run, uint32_t *out) MUST_USE;
 
 #endif

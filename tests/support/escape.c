@@ -1,13 +1,13 @@
-/* Tries to get out. It stands in a tender's place (tests/integration/escape), as what a guest that has taken over its tender
- * could do; and runs as it is, where each attempt must succeed, or it would prove nothing.
+/* Tries to get out. It stands in a tender's place (tests/integration/escape), as what a guest that has taken over its
+ * tender could do; and runs as it is, where each attempt must succeed, or it would prove nothing.
  *
  *   escape serve DIR        be there to be attacked: prints `serving PID PORT`, until it is ended
  *   escape … NAME=VALUE…    a line each: `escape: NAME: succeeded`, or `failed: WHY`, or `absent` (there is no such
  *                           thing in this kernel); then `escape: done, N of M succeeded`
  *
- * What it is told: pid= and port= of who serves; dir= its folder; tap= another's; units= where run folders are. As a tender it
- * is told so by its guest's arguments; with --probe among them, it only ends well; with --eat, it takes a GiB of memory;
- * with --hold, it stays. */
+ * What it is told: pid= and port= of who serves; dir= its folder; tap= another's; units= where run folders are. As a
+ * tender it is told so by its guest's arguments; with --probe among them, it only ends well; with --eat, it takes a GiB
+ * of memory; with --hold, it stays. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -89,18 +89,43 @@ static int apart(int (*attempt)(void))
 
 /* ---- files --------------------------------------------------------------------------------------- */
 
-static int read_file(void) { return in(dir, "secret", O_RDONLY); }
-static int read_passwd(void) { return opened("/etc/passwd", O_RDONLY); }
-static int read_above(void) { return opened("../../../../../../../../../../etc/passwd", O_RDONLY); }
-static int read_units(void) { return opened(units, O_RDONLY | O_DIRECTORY); }
-static int write_image(void) { return opened("image", O_WRONLY); }
-static int write_exit(void) { return opened("exit", O_WRONLY); }
-static int write_run(void) { return opened("run", O_WRONLY); }
-static int read_console(void) { return opened("console", O_RDONLY); }
+static int read_file(void)
+{
+    return in(dir, "secret", O_RDONLY);
+}
+static int read_passwd(void)
+{
+    return opened("/etc/passwd", O_RDONLY);
+}
+static int read_above(void)
+{
+    return opened("../../../../../../../../../../etc/passwd", O_RDONLY);
+}
+static int read_units(void)
+{
+    return opened(units, O_RDONLY | O_DIRECTORY);
+}
+static int write_image(void)
+{
+    return opened("image", O_WRONLY);
+}
+static int write_exit(void)
+{
+    return opened("exit", O_WRONLY);
+}
+static int write_run(void)
+{
+    return opened("run", O_WRONLY);
+}
+static int read_console(void)
+{
+    return opened("console", O_RDONLY);
+}
 
 static int write_anywhere(void)
 {
-    const char *folders[] = {dir, ".", "/", "/dev", "/dev/net", "/dev/shm", "/tmp", "/var/tmp", "/run", "/usr", "/usr/lib", "/etc"};
+    const char *folders[] = {dir,    ".",        "/",    "/dev", "/dev/net", "/dev/shm",
+                             "/tmp", "/var/tmp", "/run", "/usr", "/usr/lib", "/etc"};
     int error = ENOENT;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         char path[4200];
@@ -126,18 +151,29 @@ static int handle(void)
 
 /* ---- /proc, /sys ---------------------------------------------------------------------------------- */
 
-static int proc_self(void) { return opened("/proc/self/status", O_RDONLY); }
-static int proc_oom(void) { return opened("/proc/self/oom_score_adj", O_WRONLY); }
+static int proc_self(void)
+{
+    return opened("/proc/self/status", O_RDONLY);
+}
+static int proc_oom(void)
+{
+    return opened("/proc/self/oom_score_adj", O_WRONLY);
+}
 static int proc_other(void)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)victim);
     return opened(path, O_RDONLY);
 }
-static int sys_kernel(void) { return opened("/sys/kernel", O_RDONLY); }
+static int sys_kernel(void)
+{
+    return opened("/sys/kernel", O_RDONLY);
+}
 static int sys_cgroup(void)
 {
-    return opened("/sys/fs/cgroup/cgroup.procs", O_WRONLY) && opened("/sys/fs/cgroup/memory/cgroup.procs", O_WRONLY) ? errno : 0;
+    return opened("/sys/fs/cgroup/cgroup.procs", O_WRONLY) && opened("/sys/fs/cgroup/memory/cgroup.procs", O_WRONLY)
+               ? errno
+               : 0;
 }
 
 /* ---- mounts and namespaces ------------------------------------------------------------------------ */
@@ -162,9 +198,18 @@ static int mount_proc(void)
     (void)mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
     return result(mount("proc", "/usr", "proc", 0, NULL));
 }
-static int mount_new(void) { return result(syscall(SYS_fsopen, "tmpfs", 0)); }
-static int rooting(void) { return result(chroot("/usr")); }
-static int user_namespace(void) { return result(unshare(CLONE_NEWUSER)); }
+static int mount_new(void)
+{
+    return result(syscall(SYS_fsopen, "tmpfs", 0));
+}
+static int rooting(void)
+{
+    return result(chroot("/usr"));
+}
+static int user_namespace(void)
+{
+    return result(unshare(CLONE_NEWUSER));
+}
 static int user_namespace_by_clone(void)
 {
     long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
@@ -185,11 +230,26 @@ static int host_namespace(void)
 
 /* ---- processes ------------------------------------------------------------------------------------ */
 
-static int kill_victim(void) { return result(kill(victim, SIGCONT)); }
-static int kill_all(void) { return all; }
-static int kill_parent(void) { return parent == 0 ? ESRCH : result(kill(parent, 0)); }
-static int pidfd(void) { return result(syscall(SYS_pidfd_open, victim, 0)); }
-static int nice_victim(void) { return result(setpriority(PRIO_PROCESS, (id_t)victim, 0)); }
+static int kill_victim(void)
+{
+    return result(kill(victim, SIGCONT));
+}
+static int kill_all(void)
+{
+    return all;
+}
+static int kill_parent(void)
+{
+    return parent == 0 ? ESRCH : result(kill(parent, 0));
+}
+static int pidfd(void)
+{
+    return result(syscall(SYS_pidfd_open, victim, 0));
+}
+static int nice_victim(void)
+{
+    return result(setpriority(PRIO_PROCESS, (id_t)victim, 0));
+}
 static int trace(void)
 {
     int error = result(ptrace(PTRACE_SEIZE, victim, NULL, NULL));
@@ -264,7 +324,7 @@ static int udp_connected(void)
 static int udp_message(void)
 {
     struct sockaddr_in to = loopback();
-    struct iovec v = {(void *)(size_t)"x", 1};
+    struct iovec v = {(void *)(size_t) "x", 1};
     const struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &v, .msg_iovlen = 1};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return fd < 0 ? errno : result(sendmsg(fd, &m, 0));
@@ -299,12 +359,30 @@ static int made(int family, int type, int protocol)
         close(fd);
     return error;
 }
-static int raw(void) { return made(AF_INET, SOCK_RAW, IPPROTO_ICMP); }
-static int packet(void) { return made(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)); }
-static int vsock(void) { return made(AF_VSOCK, SOCK_STREAM, 0); }
-static int alg(void) { return made(AF_ALG, SOCK_SEQPACKET, 0); }
-static int uevents(void) { return made(AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT); }
-static int netfilter(void) { return made(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER); }
+static int raw(void)
+{
+    return made(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+static int packet(void)
+{
+    return made(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+}
+static int vsock(void)
+{
+    return made(AF_VSOCK, SOCK_STREAM, 0);
+}
+static int alg(void)
+{
+    return made(AF_ALG, SOCK_SEQPACKET, 0);
+}
+static int uevents(void)
+{
+    return made(AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT);
+}
+static int netfilter(void)
+{
+    return made(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+}
 static int change_link(void)
 {
     struct ifreq r = {.ifr_name = "lo", .ifr_mtu = 65536};
@@ -329,11 +407,26 @@ static int tun(const char *name)
         close(fd);
     return error;
 }
-static int other_tap(void) { return tun(tap); }
-static int new_tap(void) { return tun("escaped"); }
-static int kernel_log(void) { return opened("/dev/kmsg", O_RDONLY); }
-static int terminal(void) { return opened("/dev/ptmx", O_RDWR); }
-static int shared_memory(void) { return in("/dev/shm", "escaped", O_RDWR | O_CREAT) ? errno : result(unlink("/dev/shm/escaped")); }
+static int other_tap(void)
+{
+    return tun(tap);
+}
+static int new_tap(void)
+{
+    return tun("escaped");
+}
+static int kernel_log(void)
+{
+    return opened("/dev/kmsg", O_RDONLY);
+}
+static int terminal(void)
+{
+    return opened("/dev/ptmx", O_RDWR);
+}
+static int shared_memory(void)
+{
+    return in("/dev/shm", "escaped", O_RDWR | O_CREAT) ? errno : result(unlink("/dev/shm/escaped"));
+}
 static int make_device(void)
 {
     const char *folders[] = {dir, "/", "/dev", "/dev/net"};
@@ -360,16 +453,31 @@ static int ports(void)
 
 /* ---- privileges, and the kernel ------------------------------------------------------------------- */
 
-static int be_root(void) { return result(setuid(0)); }
-static int be_roots_group(void) { return result(setgroups(0, NULL)); }
-static int be_another(void) { return result(setresuid(4242, 4242, 4242)); }
+static int be_root(void)
+{
+    return result(setuid(0));
+}
+static int be_roots_group(void)
+{
+    return result(setgroups(0, NULL));
+}
+static int be_another(void)
+{
+    return result(setresuid(4242, 4242, 4242));
+}
 static int limits(void)
 {
     const struct rlimit l = {RLIM_INFINITY, RLIM_INFINITY};
     return result(setrlimit(RLIMIT_NPROC, &l)) && result(setrlimit(RLIMIT_CORE, &l)) ? errno : 0;
 }
-static int add_key(void) { return result(syscall(SYS_add_key, "user", "escaped", "x", 1, -4 /* the user's keyring */)); }
-static int session_key(void) { return result(syscall(SYS_keyctl, 0 /* its id */, -3 /* of the session */, 0)); }
+static int add_key(void)
+{
+    return result(syscall(SYS_add_key, "user", "escaped", "x", 1, -4 /* the user's keyring */));
+}
+static int session_key(void)
+{
+    return result(syscall(SYS_keyctl, 0 /* its id */, -3 /* of the session */, 0));
+}
 static int module(void)
 {
     int error = result(syscall(SYS_init_module, "x", 1, ""));
@@ -385,8 +493,14 @@ static int perf(void)
     struct perf_event_attr a = {.type = PERF_TYPE_SOFTWARE, .size = sizeof a, .config = PERF_COUNT_SW_CPU_CLOCK};
     return result(syscall(SYS_perf_event_open, &a, 0, -1, -1, 0));
 }
-static int faults(void) { return result(syscall(SYS_userfaultfd, 0)); }
-static int kernel_words(void) { return result(syscall(SYS_syslog, 10 /* its size */, NULL, 0)); }
+static int faults(void)
+{
+    return result(syscall(SYS_userfaultfd, 0));
+}
+static int kernel_words(void)
+{
+    return result(syscall(SYS_syslog, 10 /* its size */, NULL, 0));
+}
 static int host_name(void)
 {
     char name[256] = "";
@@ -412,22 +526,89 @@ static int descriptors(void)
     return EBADF;
 }
 
-static int environment(void) { return environ != NULL && environ[0] != NULL ? 0 : ENOENT; }
+static int environment(void)
+{
+    return environ != NULL && environ[0] != NULL ? 0 : ENOENT;
+}
 
 static const struct {
     const char *name;
     int (*attempt)(void);
 } attempts[] = {
-#define A(name) {#name, name}
-    A(descriptors), A(environment), A(read_file), A(read_passwd), A(read_above), A(read_units), A(read_console),
-    A(write_image), A(write_exit), A(write_run), A(write_anywhere), A(handle), A(proc_self), A(proc_oom), A(proc_other),
-    A(sys_kernel), A(sys_cgroup), A(mounting), A(remounting), A(mount_proc), A(mount_new), A(rooting), A(user_namespace),
-    A(user_namespace_by_clone), A(host_namespace), A(kill_victim), A(kill_all), A(kill_parent), A(pidfd), A(nice_victim),
-    A(trace), A(trace_first), A(read_memory), A(many), A(tcp), A(udp), A(udp_connected), A(udp_message), A(udp_bound),
-    A(listening), A(unix_path), A(unix_abstract), A(raw), A(packet), A(vsock), A(alg), A(uevents), A(netfilter),
-    A(change_link), A(uring), A(other_tap), A(new_tap), A(kernel_log), A(terminal), A(shared_memory), A(make_device),
-    A(ports), A(be_root), A(be_roots_group), A(be_another), A(limits), A(add_key), A(session_key), A(module), A(bpf_map),
-    A(perf), A(faults), A(kernel_words), A(host_name), A(system_v),
+#define A(name)                                                                                                        \
+    {                                                                                                                  \
+#name, name                                                                                                    \
+    }
+    A(descriptors),
+    A(environment),
+    A(read_file),
+    A(read_passwd),
+    A(read_above),
+    A(read_units),
+    A(read_console),
+    A(write_image),
+    A(write_exit),
+    A(write_run),
+    A(write_anywhere),
+    A(handle),
+    A(proc_self),
+    A(proc_oom),
+    A(proc_other),
+    A(sys_kernel),
+    A(sys_cgroup),
+    A(mounting),
+    A(remounting),
+    A(mount_proc),
+    A(mount_new),
+    A(rooting),
+    A(user_namespace),
+    A(user_namespace_by_clone),
+    A(host_namespace),
+    A(kill_victim),
+    A(kill_all),
+    A(kill_parent),
+    A(pidfd),
+    A(nice_victim),
+    A(trace),
+    A(trace_first),
+    A(read_memory),
+    A(many),
+    A(tcp),
+    A(udp),
+    A(udp_connected),
+    A(udp_message),
+    A(udp_bound),
+    A(listening),
+    A(unix_path),
+    A(unix_abstract),
+    A(raw),
+    A(packet),
+    A(vsock),
+    A(alg),
+    A(uevents),
+    A(netfilter),
+    A(change_link),
+    A(uring),
+    A(other_tap),
+    A(new_tap),
+    A(kernel_log),
+    A(terminal),
+    A(shared_memory),
+    A(make_device),
+    A(ports),
+    A(be_root),
+    A(be_roots_group),
+    A(be_another),
+    A(limits),
+    A(add_key),
+    A(session_key),
+    A(module),
+    A(bpf_map),
+    A(perf),
+    A(faults),
+    A(kernel_words),
+    A(host_name),
+    A(system_v),
 };
 
 static int listener(int family, int type, const void *at, socklen_t len)

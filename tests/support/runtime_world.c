@@ -123,10 +123,9 @@ void world_set_up(struct world *w)
 enum err world_open(struct world *w)
 {
     static const struct runtime_callbacks cb = {on_found, on_started, on_ended, on_host, on_priv_lost};
-    assert_int_equal(
-        priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, w->volumes, &w->cfg.jail, PRIV_WAIT_MS, &w->cfg.priv_fd, w->why,
-                   sizeof w->why),
-        ERR_OK);
+    assert_int_equal(priv_spawn(w->priv, w->run, w->shim, &w->cfg.networks, w->volumes, &w->cfg.jail, PRIV_WAIT_MS,
+                                &w->cfg.priv_fd, w->why, sizeof w->why),
+                     ERR_OK);
     return runtime_new(&w->rt, &w->loop, &w->cfg, &cb, w, w->why, sizeof w->why);
 }
 

@@ -50,8 +50,9 @@ static int set_up(void **state)
     scratch_write(scratch_path(t.image, "%.90s/an image", t.dir), 0644, "not looked at");
     (void)scratch_program(t.priv, "mesh-priv");
     (void)scratch_program(t.shim, "mesh-shim");
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
-                     ERR_OK);
+    assert_int_equal(
+        priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+        ERR_OK);
     return 0;
 }
 
@@ -313,11 +314,13 @@ static void what_keeps_it_from_beginning_is_told(void **state)
     (void)state;
     char why[256] = "", path[SCRATCH_PATH], expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn("/nowhere/mesh-priv", t.run, t.shim, &no_networks, "", &no_jail, 500, &fd, why, sizeof why),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        priv_spawn("/nowhere/mesh-priv", t.run, t.shim, &no_networks, "", &no_jail, 500, &fd, why, sizeof why),
+        ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-priv can't be run: No such file or directory");
-    assert_int_equal(priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", &no_networks, "", &no_jail, 500, &fd, why, sizeof why),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        priv_spawn(t.priv, t.run, "/nowhere/mesh-shim", &no_networks, "", &no_jail, 500, &fd, why, sizeof why),
+        ERR_NOT_FOUND);
     assert_string_equal(why, "/nowhere/mesh-shim can't be run: No such file or directory");
     (void)scratch_path(path, "%.90s/run", t.image);
     assert_int_equal(priv_spawn(t.priv, path, t.shim, &no_networks, "", &no_jail, 500, &fd, why, sizeof why), ERR_IO);
@@ -330,7 +333,8 @@ static void one_mesh_priv_a_run_folder(void **state)
     (void)state;
     char why[256] = "", expected[SCRATCH_PATH * 2];
     int fd;
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, "", &no_jail, 500, &fd, why, sizeof why), ERR_BUSY);
+    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, "", &no_jail, 500, &fd, why, sizeof why),
+                     ERR_BUSY);
     snprintf(expected, sizeof expected, "another node uses the run folder %s: give this one its own (--run)", t.run);
     assert_string_equal(why, expected);
     struct priv_answer a = start(1);
@@ -343,8 +347,9 @@ static void one_mesh_priv_a_run_folder(void **state)
         send_request(&r);
     }
     close(t.fd);
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
-                     ERR_OK);
+    assert_int_equal(
+        priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+        ERR_OK);
     for (uint64_t i = 1; i < 20; i++) { /* all of it was done before the next one began */
         char path[SCRATCH_PATH];
         assert_true(scratch_exists(in_folder(path, i, "image")));
@@ -507,8 +512,9 @@ static void a_volume_is_one_guests_alone(void **state)
     assert_string_equal(a.text, "its volume storage can't be had: another guest has it still");
     assert_int_equal(access(in_folder(path, 2, "."), F_OK), -1);
     close(t.fd); /* the guest has it, whatever becomes of its helper */
-    assert_int_equal(priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
-                     ERR_OK);
+    assert_int_equal(
+        priv_spawn(t.priv, t.run, t.shim, &no_networks, t.volumes, &no_jail, PRIV_WAIT_MS, &t.fd, why, sizeof why),
+        ERR_OK);
     a = start_with_volume(2);
     assert_int_equal(a.err, ERR_BUSY);
     scratch_kill_fd(&t.shims[0]); /* and its tender goes along */

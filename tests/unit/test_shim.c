@@ -67,8 +67,8 @@ static _Noreturn void exec_shim(const char *script, uint64_t deadline_ms, int re
     if (chdir(t.dir) < 0 || (t.file_size != 0 && setrlimit(RLIMIT_FSIZE, &limit) < 0))
         _exit(99);
     setsid();
-    execl(t.shim, t.shim, "3", deadline, fd, "0:0:0:0:0", t.tender, "-c", script, t.kvm ? "-accel" : (char *)NULL, "kvm",
-          (char *)NULL);
+    execl(t.shim, t.shim, "3", deadline, fd, "0:0:0:0:0", t.tender, "-c", script, t.kvm ? "-accel" : (char *)NULL,
+          "kvm", (char *)NULL);
     _exit(98);
 }
 
