@@ -269,7 +269,7 @@ static void root_enter(void)
 
 /* ---- privileges --------------------------------------------------------------------------------- */
 
-static void limit(int what, rlim_t value)
+static void limit(__rlimit_resource_t what, rlim_t value)
 {
     const struct rlimit l = {value, value};
     must(setrlimit(what, &l), "jail: limits");
