@@ -68,7 +68,7 @@ static struct {
     size_t writable_count;
     bool keep[THINGS_MAX];
     rlim_t files, procs;
-} j = {.files = 64, .procs = 16};
+} j = {.root = "", .files = 64, .procs = 16};
 
 static _Noreturn void fail(const char *what, int error)
 {

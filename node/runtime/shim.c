@@ -254,7 +254,7 @@ static _Noreturn void first_wait(int fd)
 
 static void pids_begin(void)
 {
-    int alive[2];
+    int alive[2] = {-1, -1};
     long error = BARE(pipe2, alive, O_CLOEXEC, 0, 0, 0);
     if (error >= 0)
         error = BARE(unshare, CLONE_NEWPID, 0, 0, 0, 0);
