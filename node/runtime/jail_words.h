@@ -14,16 +14,16 @@
 
 enum { JAIL_FAILED_FD = 3, JAIL_FD = 4 };
 
-enum {                     /* bits */
-       JAIL_CAN_UIDS = 1,  /* a uid of its own */
-       JAIL_CAN_ROOT = 2,  /* a mount namespace, with a root of its own in it */
-       JAIL_CAN_NODES = 4, /* device files of its own in there */
-       JAIL_CAN_PIDS = 8,
-       JAIL_CAN_NET = 16,
-       JAIL_CAN_IPC = 32,    /* and host names */
-       JAIL_CAN_FILTER = 64, /* of system calls */
-       JAIL_CAN_LANDLOCK = 128,
-       JAIL_CAN_ALL = 255
+enum { /* bits */
+    JAIL_CAN_UIDS = 1,   /* a uid of its own */
+    JAIL_CAN_ROOT = 2,   /* a mount namespace, with a root of its own in it */
+    JAIL_CAN_NODES = 4,  /* device files of its own in there */
+    JAIL_CAN_PIDS = 8,
+    JAIL_CAN_NET = 16,
+    JAIL_CAN_IPC = 32,   /* and host names */
+    JAIL_CAN_FILTER = 64, /* of system calls */
+    JAIL_CAN_LANDLOCK = 128,
+    JAIL_CAN_ALL = 255
 };
 
 enum jail_use { JAIL_USE_FILE, JAIL_USE_KEEP, JAIL_USE_GROUP };
