@@ -635,11 +635,12 @@ static void plan_slot(struct engine *e, struct plan *p, uint32_t slot)
     a->pending = true;
     if (s->offer.to)
         return;
-    uint64_t due = s->empty_since_ms + (uint64_t)rank * e->cfg.notary_delay_ms;
+    uint64_t behind = (uint64_t)rank * e->cfg.notary_delay_ms;
+    uint64_t due = s->empty_since_ms + behind;
     if (due < s->retry_ms)
         due = s->retry_ms;
-    if (due < e->fill_from_ms && !saw_it_die(e, s))
-        due = e->fill_from_ms;
+    if (due < e->fill_from_ms + behind && !saw_it_die(e, s)) /* many may have returned in one moment */
+        due = e->fill_from_ms + behind;
     if (due < s->learn_ms && s->epoch_seen < s->learn_epoch)
         due = s->learn_ms;
     if (e->now < due) {
