@@ -62,7 +62,7 @@ typedef enum cli_status cli_command_fn(struct cli *cli, int argc, char **argv);
 cli_command_fn cli_members, cli_apps, cli_ps, cli_inspect, cli_images, cli_counters, cli_deploy, cli_logs, cli_events,
     cli_scale, cli_stop, cli_start, cli_remove, cli_move, cli_image_remove, cli_leave, cli_node_stop, cli_keygen,
     cli_version, cli_completion, cli_help, cli_volumes, cli_volume_remove, cli_volume_export, cli_volume_import,
-    cli_volume_move;
+    cli_volume_move, cli_top;
 
 /* ---- Showing ------------------------------------------------------------------------------- */
 

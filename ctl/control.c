@@ -351,6 +351,36 @@ static void volume_decode(struct cursor *c, struct control_volume *v)
     v->use = (enum volume_use)cursor_uint(c, VOLUME_USE_WANTED);
 }
 
+static void usage_encode(const struct control_usage *u, struct pack *k)
+{
+    pack_clean(k, u->app);
+    pack_uint(k, u->slot);
+    pack_uint(k, u->pid);
+    pack_uint(k, u->memory_mib);
+    pack_uint(k, u->at_ms);
+    pack_uint(k, u->cpu_ms);
+    pack_uint(k, u->rss_kib);
+    pack_uint(k, u->in_bytes);
+    pack_uint(k, u->in_packets);
+    pack_uint(k, u->out_bytes);
+    pack_uint(k, u->out_packets);
+}
+
+static void usage_decode(struct cursor *c, struct control_usage *u)
+{
+    cursor_text(c, u->app, sizeof u->app);
+    u->slot = (uint16_t)cursor_uint(c, UINT16_MAX);
+    u->pid = u32_of(c);
+    u->memory_mib = u32_of(c);
+    u->at_ms = cursor_uint(c, UINT64_MAX);
+    u->cpu_ms = cursor_uint(c, UINT64_MAX);
+    u->rss_kib = cursor_uint(c, UINT64_MAX);
+    u->in_bytes = cursor_uint(c, UINT64_MAX);
+    u->in_packets = cursor_uint(c, UINT64_MAX);
+    u->out_bytes = cursor_uint(c, UINT64_MAX);
+    u->out_packets = cursor_uint(c, UINT64_MAX);
+}
+
 static void output_encode(const struct control_output *o, struct pack *k)
 {
     pack_uid(k, &o->run.app);
@@ -412,8 +442,8 @@ static void end_decode(struct cursor *c, struct control_end *e)
 /* How many fields a type has, beside version and type. 0xff: there is no such type. */
 static uint32_t fields_of(uint64_t type)
 {
-    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0, 0, 7, 2};
-    static const uint8_t answers[] = {3, 17, 12, 19, 4, 2, 7, 5, 4, 2, 11};
+    static const uint8_t requests[] = {0xff, 0, 0, 0, 1, 1, 5, 9, 2, 2, 0, 4, 2, 0, 0, 7, 2, 0};
+    static const uint8_t answers[] = {3, 17, 12, 19, 4, 2, 7, 5, 4, 2, 11, 11};
     if (type < sizeof requests)
         return requests[type];
     if (type >= CONTROL_ABOUT && type - CONTROL_ABOUT < sizeof answers)
@@ -430,6 +460,7 @@ static void fields_encode(const struct control_message *m, struct pack *k)
     case CONTROL_IMAGES:
     case CONTROL_COUNTERS:
     case CONTROL_VOLUMES:
+    case CONTROL_TOP:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -500,6 +531,9 @@ static void fields_encode(const struct control_message *m, struct pack *k)
     case CONTROL_VOLUME:
         volume_encode(&m->volume, k);
         break;
+    case CONTROL_USAGE:
+        usage_encode(&m->usage, k);
+        break;
     }
 }
 
@@ -535,6 +569,7 @@ static void fields_decode(struct cursor *c, struct control_message *m)
     case CONTROL_IMAGES:
     case CONTROL_COUNTERS:
     case CONTROL_VOLUMES:
+    case CONTROL_TOP:
         break;
     case CONTROL_UNITS:
     case CONTROL_INSPECT:
@@ -604,6 +639,9 @@ static void fields_decode(struct cursor *c, struct control_message *m)
         break;
     case CONTROL_VOLUME:
         volume_decode(c, &m->volume);
+        break;
+    case CONTROL_USAGE:
+        usage_decode(c, &m->usage);
         break;
     }
 }

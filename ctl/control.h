@@ -61,6 +61,7 @@ enum control_type {
     CONTROL_VOLUMES = 14,
     CONTROL_VOLUME_ASK = 15,
     CONTROL_VOLUME_DATA = 16,
+    CONTROL_TOP = 17,
 
     CONTROL_ABOUT = 64,
     CONTROL_MEMBER = 65,
@@ -72,7 +73,8 @@ enum control_type {
     CONTROL_EVENT = 71,
     CONTROL_END = 72,
     CONTROL_COUNTER = 73,
-    CONTROL_VOLUME = 74
+    CONTROL_VOLUME = 74,
+    CONTROL_USAGE = 75
 };
 
 struct control_about {
@@ -225,6 +227,15 @@ struct control_volume { /* one of its devices */
     enum volume_use use;
 };
 
+struct control_usage { /* what a guest of the node that is asked takes of it */
+    char app[NAME_SIZE];
+    uint16_t slot;
+    uint32_t pid, memory_mib; /* what is reserved for it */
+    uint64_t at_ms;           /* boottime, when it was looked at */
+    uint64_t cpu_ms, rss_kib; /* of its tender */
+    uint64_t in_bytes, in_packets, out_bytes, out_packets; /* of all its nets, as it sees them */
+};
+
 struct control_want {
     uint32_t first, count;
 };
@@ -272,6 +283,7 @@ struct control_message {
         struct control_volume_ask volume_ask;
         struct control_volume_data volume_data;
         struct control_volume volume;
+        struct control_usage usage;
         struct control_output output;
         struct control_event event;
         struct control_end end;

@@ -114,6 +114,7 @@ static const struct command_row {
     {"deploy", "FILE.yaml | IMAGE --name NAME", "run an app, or change the one of that name",
      SET_APP | SET_ACK | SET_WAIT | SET_OUTPUT, 1, 1, cli_deploy},
     {"ps", "[APP]", "units: what runs where, and what waits for what", SET_OUTPUT, 0, 1, cli_ps},
+    {"top", "", "what the guests of this node take of it: CPU, memory, traffic", SET_OUTPUT, 0, 0, cli_top},
     {"apps", "", "apps", SET_OUTPUT, 0, 0, cli_apps},
     {"inspect", "APP", "all about an app", SET_OUTPUT, 1, 1, cli_inspect},
     {"logs", "APP[/SLOT]", "a guest's console, wherever it runs", SET_FOLLOW | SET_LINES, 1, 1,

@@ -263,6 +263,9 @@ static void request(struct conn *c, const struct control_message *m)
     case CONTROL_VOLUMES:
         control_volumes(c);
         return;
+    case CONTROL_TOP:
+        control_top(c);
+        return;
     case CONTROL_VOLUME_ASK:
         control_volume_ask(c, &m->volume_ask);
         return;
@@ -279,6 +282,7 @@ static void request(struct conn *c, const struct control_message *m)
     case CONTROL_EVENT:
     case CONTROL_END:
     case CONTROL_COUNTER:
+    case CONTROL_USAGE:
         break;
     }
     conn_end(c, ERR_INVALID, "that is no request (message %d)", m->type);

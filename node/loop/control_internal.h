@@ -100,6 +100,7 @@ void control_units(struct conn *c, const char *app);
 void control_inspect(struct conn *c, const char *app);
 void control_images(struct conn *c);
 void control_counters(struct conn *c);
+void control_top(struct conn *c);
 void control_deploy(struct conn *c, const struct control_deploy *d);
 void control_command(struct conn *c, const struct control_command *o);
 void control_image_put(struct conn *c, const struct control_image_put *p);

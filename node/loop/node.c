@@ -56,6 +56,11 @@ struct images *node_images(struct node *n)
     return n->images;
 }
 
+void node_units_dir(const struct node *n, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s/units", n->options ? n->options->run_dir : "");
+}
+
 struct runtime *node_runtime(struct node *n)
 {
     return n->runtime;

@@ -19,6 +19,7 @@ struct node;
 uv_loop_t *node_loop(struct node *n);
 struct engine *node_engine(struct node *n);
 struct images *node_images(struct node *n);
+void node_units_dir(const struct node *n, char *out, size_t size); /* where its guests' run folders are */
 struct runtime *node_runtime(struct node *n); /* NULL: this host runs no guests */
 struct streams *node_streams(struct node *n);
 struct consoles *node_consoles(struct node *n); /* consoles.h */

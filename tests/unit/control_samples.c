@@ -186,6 +186,12 @@ static struct control_message answer(int i)
         TEXT(m.volume.app, "web");
         TEXT(m.volume.device, "storage");
         break;
+    case CONTROL_USAGE:
+        m.usage = (struct control_usage){.slot = 1, .pid = 4711, .memory_mib = 32, .at_ms = 9000, .cpu_ms = 1200,
+                                         .rss_kib = 7000, .in_bytes = 100, .in_packets = 2, .out_bytes = 300,
+                                         .out_packets = 4};
+        TEXT(m.usage.app, "web");
+        break;
     case CONTROL_COUNTER:
         TEXT(m.counter.name, "packets_in");
         m.counter.value = 99;
@@ -201,5 +207,5 @@ static struct control_message answer(int i)
 
 struct control_message control_sample(int i)
 {
-    return i < CONTROL_VOLUME_DATA ? request(i) : answer(i - CONTROL_VOLUME_DATA);
+    return i < CONTROL_TOP ? request(i) : answer(i - CONTROL_TOP);
 }

@@ -4,7 +4,7 @@
 
 #include "ctl/control.h"
 
-enum { CONTROL_SAMPLES = 27 };
+enum { CONTROL_SAMPLES = 29 };
 struct control_message control_sample(int i); /* 0 … CONTROL_SAMPLES - 1 */
 
 #endif

@@ -109,10 +109,10 @@ static void another_version_or_type_is_told_apart(void **state)
     struct control_message out;
     assert_int_equal(control_decode("\x92\x01\x01", 3, &out), ERR_OK);
     assert_int_equal(control_decode("\x92\x02\x01", 3, &out), ERR_UNSUPPORTED);
-    assert_int_equal(control_decode("\x92\x01\x11", 3, &out), ERR_UNSUPPORTED);
+    assert_int_equal(control_decode("\x92\x01\x12", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x00", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x3f", 3, &out), ERR_UNSUPPORTED);
-    assert_int_equal(control_decode("\x92\x01\x4b", 3, &out), ERR_UNSUPPORTED);
+    assert_int_equal(control_decode("\x92\x01\x4c", 3, &out), ERR_UNSUPPORTED);
     assert_int_equal(control_decode("\x92\x01\x04", 3, &out), ERR_INVALID); /* a field is missing */
     assert_int_equal(control_decode("\x90", 1, &out), ERR_INVALID);
     assert_int_equal(control_decode("", 0, &out), ERR_TRUNCATED);
@@ -201,14 +201,14 @@ static void bytes_stay_as_they_are(void **state)
            "c420404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
            "01cd2328c3");
     golden(CONTROL_VOLUME_ASK - 1, "0000002299010f0307c410101112131415161718191a1b1c1d1e1f0109a773746f72616765c3");
-    golden(CONTROL_VOLUME_DATA + CONTROL_VOLUME - CONTROL_ABOUT,
+    golden(CONTROL_TOP + CONTROL_VOLUME - CONTROL_ABOUT,
            "000000329d014a07a3616e74c410101112131415161718191a1b1c1d1e1f"
            "0109a3776562a773746f72616765ce00100000cd1000c303");
-    golden(CONTROL_VOLUME_DATA + CONTROL_END - CONTROL_ABOUT,
+    golden(CONTROL_TOP + CONTROL_END - CONTROL_ABOUT,
            "0000003f96014819d926776562206465706c6f7965642c2062757420"
            "31206f662033206e6f646573206b656570206974c410101112131415161718191a1b1c1d1e1f03");
     golden(
-        CONTROL_VOLUME_DATA + CONTROL_UNIT - CONTROL_ABOUT,
+        CONTROL_TOP + CONTROL_UNIT - CONTROL_ABOUT,
         "0000004ddc00150143c410101112131415161718191a1b1c1d1e1fa37765620207a3616e74c3060901030304"
         "ff0bcf0000018bcfe56800cd126730b465786974"
         "20313b20616761696e20696e2032207390");

@@ -44,6 +44,26 @@ static void members_are_listed(void **state)
     assert_string_equal(r->out, "ant\nbee\n");
 }
 
+static void what_guests_take_is_shown(void **state)
+{
+    (void)state;
+    deploy("web", "2"); /* one here, one on the other node */
+    json_t *j = json_of(meshctl("top", "-o", "json", NULL));
+    assert_int_equal(json_array_size(j), 1);
+    const json_t *u = json_array_get(j, 0);
+    assert_string_equal(text_of(u, "app"), "web");
+    assert_true(json_integer_value(json_object_get(u, "pid")) > 0);
+    assert_int_equal(json_integer_value(json_object_get(u, "rss_kib")), 5120);
+    assert_in_range(json_integer_value(json_object_get(u, "cpu_permille")), 450, 550);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(u, "net"), "in_packets")), 7);
+    json_decref(j);
+    const struct run *r = meshctl("top", "-o", "wide", NULL);
+    succeeds(r);
+    assert_non_null(strstr(r->out, "CPU"));
+    assert_non_null(strstr(r->out, "5.0M"));
+    assert_non_null(strstr(r->out, "3.0M"));
+}
+
 static void a_deployed_app_runs_and_is_shown(void **state)
 {
     (void)state;
@@ -393,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(members_are_listed),
         T(a_deployed_app_runs_and_is_shown),
+        T(what_guests_take_is_shown),
         T(an_app_file_is_deployed),
         T(scale_stop_start_move_and_rm_work),
         T(what_fits_nowhere_is_pending_with_the_reason),
