@@ -104,7 +104,8 @@ static void line(struct table *t, const struct control_usage *u, const struct co
     table_cell(t, text);
     size_text(u->out_bytes, "", text);
     table_cell(t, text);
-    snprintf(text, sizeof text, "%llu.%01us", (unsigned long long)(u->cpu_ms / 1000), (unsigned)(u->cpu_ms % 1000 / 100));
+    snprintf(text, sizeof text, "%llu.%01us", (unsigned long long)(u->cpu_ms / 1000),
+             (unsigned)(u->cpu_ms % 1000 / 100));
     table_cell(t, text);
 }
 

@@ -470,14 +470,15 @@ static enum err say_labels(const struct reading *r)
 /* A network's words; of a list one each. */
 static enum err network_key(const struct reading *r, const struct yaml_node *n, char *words, size_t size)
 {
-    static const char *const keys[] = {"subnet", "gateway", "range"};
+    static const char *const keys[] = {"subnet", "gateway", "range", "uplink", "mtu"};
     size_t i = 0, at = strlen(words);
     while (i < sizeof keys / sizeof keys[0] && strcmp(keys[i], n->key) != 0)
         i++;
     if (i == sizeof keys / sizeof keys[0])
-        return yaml_fail(r->doc, n->line, r->error, ERR_INVALID,
-                         "networks: %.64s: there is no such key; a network has bridge, subnet, gateway and range",
-                         n->key);
+        return yaml_fail(
+            r->doc, n->line, r->error, ERR_INVALID,
+            "networks: %.64s: there is no such key; a network has bridge, subnet, gateway, range, uplink and mtu",
+            n->key);
     if (n->kind == YAML_TREE_MAPPING)
         return yaml_fail(r->doc, n->line, r->error, ERR_INVALID, "networks: %s: is to be one value, or a list of them",
                          keys[i]);

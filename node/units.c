@@ -356,7 +356,7 @@ static void run_none(struct engine *e, struct unit *u, const struct app *a)
     if (e->host.targets == 0 && !e->host_known)
         return; /* the trial boots are under way */
     if (fits_here(e, u, &spec, &target, &need, why, sizeof why)) {
-        unit_pass_on(e, u, why);
+        unit_release(e, u, why); /* no fault: it takes the app again as soon as that fits */
         return;
     }
     if (renewed || target != u->body.target) {
@@ -418,7 +418,7 @@ static void run_up(struct engine *e, struct unit *u, const struct app *a)
     bool known = e->host.targets != 0 || e->host_known; /* else the trial boots are under way */
     if (!version_equal(u->body.spec, a->spec_version) && e->ready && known && !app_spec(e, a, &spec)) {
         if (fits_here(e, u, &spec, &target, &need, why, sizeof why)) {
-            unit_pass_on(e, u, why); /* and goes on until somebody else is ready */
+            unit_release(e, u, why); /* and goes on until somebody else is ready */
             return;
         }
         if (have_image(e, u, image_for(&spec, target)))

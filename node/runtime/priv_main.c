@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include "node/config.h"
 #include "node/runtime/block.h"
+#include "node/runtime/bridge.h"
 #include "node/runtime/filter.h"
 #include "node/runtime/jail_filter.h"
 #include "node/runtime/notify.h"
@@ -63,6 +64,7 @@ static struct {
     struct networks networks;
     struct jail_config jail_config;
     bool filters; /* nftables can be used */
+    bool looked;  /* at the networks, before */
     char tap_prefix[TAP_PREFIX + 1];
     struct pending pending[PRIV_STARTS_MAX];
     struct priv_request request; /* the one that is being looked at */
@@ -274,16 +276,17 @@ static void networks_look(void)
     size_t at = 0;
     if (priv_jail_look(&lack, why, sizeof why))
         lack = why;
-    (void)snprintf(a.jail, sizeof a.jail, "%s", lack);
+    (void)snprintf(a.jail, sizeof a.jail, "%.*s", (int)sizeof a.jail - 1, lack);
     if (!filters_look(why, sizeof why))
         at += (size_t)snprintf(a.text, sizeof a.text, "filters: none, guests can forge their addresses: %s", why);
     for (uint32_t i = 0; i < p.networks.count; i++) {
         const struct network *n = &p.networks.v[i];
-        if (tap_bridge_usable(n->bridge, why, sizeof why) == ERR_OK)
+        if (bridge_usable(n, p.looked, why, sizeof why) == ERR_OK)
             a.networks |= 1u << i;
         else if (at < sizeof a.text)
             at += (size_t)snprintf(a.text + at, sizeof a.text - at, "%s%s: %s", at > 0 ? "\n" : "", n->name, why);
     }
+    p.looked = true;
     taps_sweep();
     priv_jail_sweep();
     answer_send(&a);

@@ -31,8 +31,10 @@ static void on_look(uv_timer_t *timer)
 {
     struct runtime *rt = timer->data;
     static struct priv_request request; /* large */
-    if (asked(rt))
-        return; /* it is put to the next mesh-priv */
+    if (asked(rt)) { /* what changed since is seen by the next one */
+        (void)uv_timer_start(timer, on_look, SOON_MS, LOOK_MS);
+        return;
+    }
     request = (struct priv_request){.verb = PRIV_NETWORKS};
     helper_call(rt, &request);
     deliver(rt);

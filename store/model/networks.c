@@ -4,7 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WORD_SIZE = 128, IP4_BITS_LEAST = 8, IP4_BITS_MOST = 30, IP6_BITS_LEAST = 16, IP6_BITS_MOST = 120 };
+enum {
+    WORD_SIZE = 128,
+    MTU_LEAST = 576,
+    MTU_MOST = 65521,
+    IP4_BITS_LEAST = 8,
+    IP4_BITS_MOST = 30,
+    IP6_BITS_LEAST = 16,
+    IP6_BITS_MOST = 120
+};
 
 struct reader {
     struct network *n;
@@ -77,17 +85,41 @@ static enum err set_range(struct reader *r, const char *value)
     return ERR_OK;
 }
 
+static enum err set_uplink(struct reader *r, const char *value)
+{
+    if (!link_valid(value))
+        return refuse(r, "\"%.40s\" is no link's name; write uplink=eth1", value);
+    (void)snprintf(r->n->uplink, sizeof r->n->uplink, "%s", value);
+    return ERR_OK;
+}
+
+static enum err set_mtu(struct reader *r, const char *value)
+{
+    uint32_t v = 0;
+    for (const char *c = value; *c >= '0' && *c <= '9' && v <= MTU_MOST; c++)
+        v = v * 10 + (uint32_t)(*c - '0');
+    if (value[strspn(value, "0123456789")] != '\0' || v < MTU_LEAST || v > MTU_MOST)
+        return refuse(r, "\"%.40s\" is no MTU; write mtu=1500, %d to %d", value, MTU_LEAST, MTU_MOST);
+    r->n->mtu = v;
+    return ERR_OK;
+}
+
 static enum err word_read(struct reader *r, const char *word)
 {
     static const struct {
         const char *key;
         enum err (*set)(struct reader *r, const char *value);
-    } keys[] = {{"subnet", set_subnet}, {"gateway", set_gateway}, {"range", set_range}};
+    } keys[] = {{"subnet", set_subnet},
+                {"gateway", set_gateway},
+                {"range", set_range},
+                {"uplink", set_uplink},
+                {"mtu", set_mtu}};
     const char *is = strchr(word, '=');
     for (size_t i = 0; is != NULL && i < sizeof keys / sizeof keys[0]; i++)
         if (strlen(keys[i].key) == (size_t)(is - word) && strncmp(word, keys[i].key, (size_t)(is - word)) == 0)
             return keys[i].set(r, is + 1);
-    return refuse(r, "\"%.40s\" is nothing that a network has; there are subnet=, gateway= and range=", word);
+    return refuse(
+        r, "\"%.40s\" is nothing that a network has; there are subnet=, gateway=, range=, uplink= and mtu=", word);
 }
 
 /* ---- All together -------------------------------------------------------------------------------- */
@@ -129,6 +161,8 @@ static enum err words_read(struct network *n, const char *words, char *why, size
         (void)snprintf(word, sizeof word, "%.*s", (int)len, at);
         err = word_read(&r, word);
     }
+    if (!err && n->mtu && !n->uplink[0])
+        err = refuse(&r, "mtu: is for a bridge that is made here; name its uplink, or set the bridge's own");
     for (int f = IP4; f < IP_FAMILIES && !err; f++)
         err = family_check(&r, (enum ip_family)f);
     return err;
@@ -180,6 +214,10 @@ bool network_may_give(const struct network *n, const struct ip *ip)
 void network_words(const struct network *n, char out[static NETWORK_WORDS])
 {
     size_t at = (size_t)snprintf(out, NETWORK_WORDS, "%s", n->bridge);
+    if (n->uplink[0])
+        at += (size_t)snprintf(out + at, NETWORK_WORDS - at, ",uplink=%s", n->uplink);
+    if (n->mtu)
+        at += (size_t)snprintf(out + at, NETWORK_WORDS - at, ",mtu=%u", n->mtu);
     for (int f = IP4; f < IP_FAMILIES; f++) {
         const struct network_addresses *a = &n->addresses[f];
         char subnet[SUBNET_TEXT], gateway[IP_TEXT], first[IP_TEXT], last[IP_TEXT];

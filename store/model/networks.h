@@ -3,6 +3,8 @@
  *
  *   br0,subnet=10.0.0.0/24,gateway=10.0.0.1,range=10.0.0.100-10.0.0.199,subnet=fd00:1::/64
  *
+ *   br0,uplink=eth1,mtu=9000,…     a bridge that is made where there is none
+ *
  * Of each family one subnet, gateway and range. Without a subnet guests get no address from us. Without a range it is
  * all of the subnet but its ends and its gateway. Pure. */
 #ifndef UNIMESH_MODEL_NETWORKS_H
@@ -30,6 +32,8 @@ struct network_addresses { /* of one family */
 struct network { /* of this host */
     char name[NAME_SIZE];
     char bridge[LINK_SIZE];
+    char uplink[LINK_SIZE]; /* we make the bridge, with that on it; "": it is there, or isn't */
+    uint32_t mtu;           /* of both then; 0: as the uplink has it */
     struct network_addresses addresses[IP_FAMILIES];
 };
 

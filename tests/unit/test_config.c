@@ -106,7 +106,8 @@ static void what_is_wrong_is_said_with_its_line(void **state)
     refuses("labels: [a]\n", "meshd.yaml:1: labels: is no mapping; write labels: {LABEL: VALUE}");
     refuses("networks: br0\n", "meshd.yaml:1: networks: is no mapping; write networks: {NETWORK: BRIDGE}");
     refuses("networks:\n  public: {bridge: br0, vlan: 3}\n",
-            "meshd.yaml:2: networks: vlan: there is no such key; a network has bridge, subnet, gateway and range");
+            "meshd.yaml:2: networks: vlan: there is no such key; a network has bridge, subnet, gateway, range, "
+            "uplink and mtu");
     refuses("networks: {public: {bridge: br0, subnet: 10.0.0.1/24}}\n",
             "meshd.yaml:1: networks.public: \"10.0.0.1/24\" is no subnet; write subnet=10.0.0.0/24, with zeros "
             "behind the "

@@ -97,9 +97,12 @@ static void a_network_without_a_range_is_all_of_its_subnet(void **state)
     (void)state;
     struct networks n = {0};
     char why[256], words[NETWORK_WORDS];
-    assert_int_equal(networks_add(&n, "public", "br0,subnet=10.0.0.0/24,gateway=10.0.0.1", why, sizeof why), ERR_OK);
+    assert_int_equal(
+        networks_add(&n, "public", "br0,subnet=10.0.0.0/24,uplink=eth1,gateway=10.0.0.1,mtu=9000", why, sizeof why),
+        ERR_OK);
     network_words(&n.v[0], words);
-    assert_string_equal(words, "br0,subnet=10.0.0.0/24,range=10.0.0.1-10.0.0.254,gateway=10.0.0.1");
+    assert_string_equal(words,
+                        "br0,uplink=eth1,mtu=9000,subnet=10.0.0.0/24,range=10.0.0.1-10.0.0.254,gateway=10.0.0.1");
     const struct ip one = ip_of("10.0.0.1"), two = ip_of("10.0.0.2"), end = ip_of("10.0.0.255"), none = {{0}},
                     six = ip_of("fd00::1");
     assert_false(network_may_give(&n.v[0], &one)); /* the gateway's */
@@ -116,7 +119,7 @@ static void what_makes_no_network_is_said(void **state)
     (void)state;
     assert_string_equal(refused("br 0"),
                         "\"br 0\" is no bridge's name; `ip link show type bridge` lists what is there");
-    assert_non_null(strstr(refused("br0,vlan=3"), "there are subnet=, gateway= and range="));
+    assert_non_null(strstr(refused("br0,vlan=3"), "there are subnet=, gateway=, range=, uplink= and mtu="));
     assert_non_null(strstr(refused("br0,subnet"), "\"subnet\" is nothing that a network has"));
     assert_non_null(strstr(refused("br0,subnet=10.0.0.0/31"), "too small"));
     assert_non_null(strstr(refused("br0,subnet=0.0.0.0/7"), "too large"));
@@ -128,6 +131,10 @@ static void what_makes_no_network_is_said(void **state)
                         "the range is not in the subnet 10.0.0.0/24");
     assert_non_null(strstr(refused("br0,range=10.0.0.9-10.0.0.1"), "is no range"));
     assert_non_null(strstr(refused("br0,range=10.0.0.9-fd00::1"), "is no range"));
+    assert_non_null(strstr(refused("br0,uplink=a/b"), "is no link's name"));
+    assert_non_null(strstr(refused("br0,uplink=eth1,mtu=99"), "is no MTU; write mtu=1500, 576 to 65521"));
+    assert_non_null(strstr(refused("br0,uplink=eth1,mtu=1500x"), "is no MTU"));
+    assert_non_null(strstr(refused("br0,mtu=1500"), "name its uplink"));
     assert_non_null(strstr(refused("br0,"), "is nothing that a network has"));
 }
 
