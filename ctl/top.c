@@ -1,5 +1,5 @@
-/* meshctl top: what the guests of the node that is asked take of it, since a second ago; on a terminal again each second,
- * until it is interrupted. */
+/* meshctl top: what the guests of the node that is asked take of it, since a second ago; on a terminal again each
+ * second, until it is interrupted. */
 #define _GNU_SOURCE
 #include "ctl/show.h"
 

@@ -201,7 +201,7 @@ enum cli_status cli_volume_export(struct cli *cli, int argc, char **argv)
 {
     (void)argc;
     struct control_message ask;
-    uint64_t size;
+    uint64_t size = 0;
     enum cli_status status = volume_find(cli, argv[0], CONTROL_VOLUME_READ, &ask, &size);
     if (status)
         return status;
@@ -265,7 +265,7 @@ enum cli_status cli_volume_import(struct cli *cli, int argc, char **argv)
     (void)argc;
     struct control_message ask;
     struct stat st;
-    uint64_t size;
+    uint64_t size = 0;
     int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0) {
         enum cli_status failed = cli_fail(CLI_FAILED, "%s: %s", argv[1], strerror(errno));

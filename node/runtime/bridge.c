@@ -63,8 +63,8 @@ static enum err enslave(const struct making *m, const char *bridge, const char *
         return ERR_OK;
     if (ioctl(m->fd, SIOCGIFADDR, &r) == 0) {
         (void)snprintf(m->why, m->why_size,
-                       "its uplink %s has an address; make the bridge %s by hand, with that address, and leave uplink out",
-                       uplink, bridge);
+                       "its uplink %s has an address; make the bridge %s by hand, with that address, and leave uplink "
+                       "out", uplink, bridge);
         return ERR_CONFLICT;
     }
     r = named(bridge);
@@ -104,7 +104,7 @@ static enum err make(const struct making *m, const char *bridge, const char *upl
     return err;
 }
 
-enum err bridge_usable(const struct network *n, bool looked, char *why, size_t why_size)
+enum err bridge_usable(const struct network *n, enum bridge_before before, char *why, size_t why_size)
 {
     bool made = false;
     if (n->uplink[0] != '\0') {
@@ -116,7 +116,7 @@ enum err bridge_usable(const struct network *n, bool looked, char *why, size_t w
         if (err)
             return err;
     }
-    if (made && looked) {
+    if (made && before == BRIDGE_LOOKED_AT) {
         (void)snprintf(why, why_size, "its bridge was gone, and has been made again");
         return ERR_NOT_FOUND;
     }

@@ -64,7 +64,7 @@ static struct {
     struct networks networks;
     struct jail_config jail_config;
     bool filters; /* nftables can be used */
-    bool looked;  /* at the networks, before */
+    enum bridge_before looked; /* at the networks */
     char tap_prefix[TAP_PREFIX + 1];
     struct pending pending[PRIV_STARTS_MAX];
     struct priv_request request; /* the one that is being looked at */
@@ -286,7 +286,7 @@ static void networks_look(void)
         else if (at < sizeof a.text)
             at += (size_t)snprintf(a.text + at, sizeof a.text - at, "%s%s: %s", at > 0 ? "\n" : "", n->name, why);
     }
-    p.looked = true;
+    p.looked = BRIDGE_LOOKED_AT;
     taps_sweep();
     priv_jail_sweep();
     answer_send(&a);

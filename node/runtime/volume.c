@@ -366,7 +366,7 @@ static void folder_drop_empty(const char *dir, const struct unit_id *id)
 
 enum err volume_remove(const char *dir, const struct unit_id *id, const char *device, enum volume_removal how)
 {
-    int fd;
+    int fd = -1;
     enum err err = volume_device_open(dir, id, device, VOLUME_LOCKED, &fd);
     if (err)
         return err;

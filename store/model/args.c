@@ -116,6 +116,15 @@ static const struct arg_net *net_find(const struct arg_values *v, struct slice d
     return NULL;
 }
 
+/* The device's address, or its network's gateway; NULL: there is none. */
+static const struct ip *ip_of(const struct found *f, const struct arg_net *n)
+{
+    const struct ip *ip = n == NULL                        ? NULL
+                          : f->t->value == VALUE_GATEWAY   ? &n->gateway[f->t->family]
+                                                           : &n->ip[f->t->family];
+    return ip && !ip_is_zero(ip) ? ip : NULL;
+}
+
 static void cidr_text(const struct arg_net *n, enum ip_family f, char out[static WORD_SIZE])
 {
     const struct subnet s = {n->ip[f], n->bits[f]};
@@ -126,9 +135,7 @@ static void cidr_text(const struct arg_net *n, enum ip_family f, char out[static
 static bool value_text(const struct found *f, const struct arg_values *v, char out[static WORD_SIZE])
 {
     const struct arg_net *n = f->t->family == IP_FAMILIES ? NULL : net_find(v, f->device);
-    const struct ip *ip = n ? f->t->value == VALUE_GATEWAY ? &n->gateway[f->t->family] : &n->ip[f->t->family] : NULL;
-    if (f->t->family != IP_FAMILIES && (!n || ip_is_zero(ip)))
-        return false;
+    const struct ip *ip = f->t->family == IP_FAMILIES ? NULL : ip_of(f, n);
     switch (f->t->value) {
     case VALUE_SLOT:
         snprintf(out, WORD_SIZE, "%u", (unsigned)v->slot);
@@ -140,14 +147,16 @@ static bool value_text(const struct found *f, const struct arg_values *v, char o
         snprintf(out, WORD_SIZE, "%s", v->app);
         return true;
     case VALUE_CIDR:
-        cidr_text(n, f->t->family, out);
-        return true;
+        if (n && ip)
+            cidr_text(n, f->t->family, out);
+        return n && ip;
     case VALUE_IP:
     case VALUE_GATEWAY:
         break;
     }
-    ip_text(ip, out);
-    return true;
+    if (ip)
+        ip_text(ip, out);
+    return ip;
 }
 
 enum err arg_expand(struct slice arg, const struct arg_values *v, struct pack *k, char *text, size_t size)
