@@ -5,6 +5,7 @@
 #include "node/loop/user.h"
 #include "node/runtime/jail_filter.h"
 #include "node/runtime/priv.h"
+#include "node/runtime/trace.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
     if (user_prepare(&o, &user, why, sizeof why))
         die(why);
     client_set(&o, &user);
+    trace_open();
     do {
         int fd = -1;
         why[0] = '\0';

@@ -5,6 +5,7 @@
 
 #include "node/loop/sockaddr.h"
 #include "node/runtime/notify.h"
+#include "node/runtime/trace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -228,6 +229,7 @@ static void do_start(struct node *n, const struct effect *f)
 {
     char path[OPTION_PATH_SIZE];
     CHECK(n->runtime); /* without one this host has no targets, and takes no units */
+    trace_mark("effect");
     enum err err = images_path(n->images, &f->start.image, path, sizeof path);
     CHECK(!err);
     runtime_start(n->runtime, &f->unit, &f->start, path);
@@ -315,6 +317,8 @@ static void effect_do(struct node *n, const struct effect *f)
         break;
     case EFFECT_WRITE:
     case EFFECT_ERASE:
+        if (f->key.kind == RECORD_UNIT)
+            trace_mark("claim");
         writer_put(n, f);
         break;
     case EFFECT_UNIT_START:

@@ -18,6 +18,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/jail_filter.h"
 #include "node/runtime/jail_words.h"
+#include "node/runtime/trace.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -373,6 +374,7 @@ static void enter(void)
     }
     if ((j.can & JAIL_CAN_ROOT) != 0)
         root_enter();
+    trace_mark("root");
     limits();
     uid_take();
     others_close();
@@ -454,14 +456,20 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "look") == 0)
         return look(argv[2]);
     (void)fcntl(JAIL_FAILED_FD, F_SETFD, FD_CLOEXEC);
+    trace_open();
+    trace_mark("jail");
+    if (trace_fd >= 0 && trace_fd < THINGS_MAX)
+        j.keep[trace_fd] = true; /* until the tender is run */
     (void)umask(0); /* modes are as they are said */
     (void)setsid();
     for (; i < argc && strcmp(argv[i], "--") != 0; i++)
         word(argv[i]);
     if (i + 1 >= argc)
         fail("jail: no tender is named", EINVAL);
+    trace_mark("words");
     first_to_go();
     enter();
+    trace_mark("shut");
     (void)umask(077);
     char **tender = argv + i + 1;
     (void)execve(tender[0], tender, no_environment);

@@ -26,6 +26,7 @@
 #include "node/runtime/publish.h"
 #include "node/runtime/shim_protocol.h"
 #include "node/runtime/tap.h"
+#include "node/runtime/trace.h"
 #include "node/runtime/unit_name.h"
 #include "placement/placement.h"
 #include "store/disk.h"
@@ -126,8 +127,10 @@ static enum err net_make(const struct tender_net *n, const struct guest_net *ask
                                  &p.request.access, why, size);
     if (!err)
         err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, p.jail.uid, why, size);
+    trace_mark("tap");
     if (!err && p.filters)
         err = filter_add(n->tap, n->mac, asked->ip, &p.request.access, why, size);
+    trace_mark("filter");
     return err;
 }
 
@@ -338,6 +341,7 @@ static enum err folder_make(const char *name, int image, int *fd, int *oom_fd, c
         err = disk_err(errno);
         (void)snprintf(why, size, "its image can't be linked: %s", strerror(errno));
     }
+    trace_mark("folder");
     if (!err)
         err = priv_jail_make(&p.jail, name, *fd, placement_reserve_mib(&spec, r->target), r->target, oom_fd, why, size);
     if (!err)
@@ -437,6 +441,7 @@ static enum err shim_fork(const char *name, int image, const struct tender_net *
     if (err)
         return err;
     err = blocks_link(folder, why, size);
+    trace_mark("groups");
     if (!err)
         err = nets_make(name, nets, why, size);
     int error = !err && pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
@@ -449,6 +454,7 @@ static enum err shim_fork(const char *name, int image, const struct tender_net *
         if (error)
             close(pipe_fd[0]);
     }
+    trace_mark("forked");
     close(folder);
     if (oom_fd >= 0)
         close(oom_fd);
@@ -509,6 +515,7 @@ static void start(const char *name)
     char volume[VOLUME_NAME_SIZE];
     struct pending *at = p.pending;
     int image = -1;
+    trace_mark("taken");
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
     enum err err = priv_jail_new(&p.jail, name, why, sizeof why);
@@ -521,8 +528,10 @@ static void start(const char *name)
     volume_name(&r->unit.app, r->unit.slot, r->volume, volume);
     if (!err)
         err = blocks_put(volume, why, sizeof why);
+    trace_mark("lock");
     if (!err)
         err = jail_prepare(&image, why, sizeof why);
+    trace_mark("plan");
     if (!err) {
         err = shim_fork(name, image, nets, at, why, sizeof why);
         close(image);
@@ -544,6 +553,7 @@ static void start_done(struct pending *at)
         return;
     if (n == SHIM_STATUS_SIZE && shim_status_decode(bytes, (size_t)n, &status)) {
         const struct priv_answer a = {.id = at->id, .pid = status.pid, .shim_pid = status.shim_pid};
+        trace_mark("told");
         answer_send(&a);
     } else if (n == SHIM_EXIT_SIZE && shim_exit_decode(bytes, (size_t)n, &e)) {
         enum err err = disk_err((int)e.error);
@@ -631,6 +641,7 @@ static bool request_take(void)
 
 static void loop(void)
 {
+    trace_open();
     for (;;) {
         struct pollfd fds[1 + PRIV_STARTS_MAX];
         bool room = false, waiting = false;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/priv.h"
 #include "node/runtime/runtime_internal.h"
+#include "node/runtime/trace.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -169,6 +170,7 @@ static void on_start_answer(struct run *r, const struct priv_answer *a)
         run_failed(r, END_HOST, a->text);
         return;
     }
+    trace_mark("answered");
     r->status.pid = a->pid;
     r->status.shim_pid = a->shim_pid;
     enum err err = shim_connect(r);
