@@ -22,12 +22,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Adding what is there is no error; a base chain's one rule is written anew, so that it is there once. A frame from a
+/* What each guest has needs no set without a name: for such a one the kernel looks through all sets that there are, and
+ * nft reads them all before each request.
+ *
+ * Adding what is there is no error; a base chain's one rule is written anew, so that it is there once. A frame from a
  * tap of ours goes to that tap's chain, one to it, to its other one; any other on its way. */
 #define TABLE                                                                                                          \
     "add table bridge unimesh\n"                                                                                       \
     "add map bridge unimesh guests { type ifname : verdict; }\n"                                                       \
     "add map bridge unimesh inward { type ifname : verdict; }\n"                                                       \
+    "add set bridge unimesh needed4 { type icmp_type; }\n"                                                             \
+    "add set bridge unimesh needed6 { type icmpv6_type; }\n"                                                           \
+    "add element bridge unimesh needed4 { echo-reply, destination-unreachable, time-exceeded, parameter-problem }\n"   \
+    "add element bridge unimesh needed6 { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, "                 \
+    "mld-listener-query, packet-too-big, destination-unreachable, time-exceeded, parameter-problem, echo-reply }\n"    \
     "add chain bridge unimesh from-guests { type filter hook prerouting priority -250; policy accept; }\n"            \
     "flush chain bridge unimesh from-guests\n"                                                                         \
     "add rule bridge unimesh from-guests iifname vmap @guests\n"                                                       \
@@ -46,9 +54,9 @@ enum {
     HEX_SIZE = 36
 };
 
-/* One for all that is asked: when a context is freed, its socket closes, and the kernel waits there until all processors
- * have let go of the rules that were replaced, 10 to 20 ms. It reads anew what others changed meanwhile. After a failure
- * the next one begins with a new one. */
+/* One for all that is asked: when a context is freed, its socket closes, and the kernel waits there until all
+ * processors have let go of the rules that were replaced, 10 to 20 ms. It reads anew what others changed meanwhile.
+ * After a failure, what is asked next gets a new one. */
 static struct nft_ctx *nft;
 
 static enum err run(const char *commands, char *why, size_t why_size)
@@ -138,17 +146,18 @@ static void own_addresses(const struct guest *g)
     if (g->ip4 == NULL && g->ip6 == NULL)
         return;
     if (g->ip4 != NULL) {
-        rule(g, "", "arp saddr ip != { %s, 0.0.0.0 } drop", g->ip4);
+        rule(g, "", "arp saddr ip != %s arp saddr ip != 0.0.0.0 drop", g->ip4);
         rule(g, "", "ether type ip ip saddr != %s drop", g->ip4);
     } else {
-        rule(g, "", "ether type { ip, arp } drop");
+        rule(g, "", "ether type ip drop");
+        rule(g, "", "ether type arp drop");
     }
     const char *ip6 = g->ip6 != NULL ? g->ip6 : g->link_local;
     char hex[HEX_SIZE], link_hex[HEX_SIZE];
-    rule(g, "", "ether type ip6 ip6 saddr != { ::, %s, %s } drop", g->link_local, ip6);
+    rule(g, "", "ether type ip6 ip6 saddr != :: ip6 saddr != %s ip6 saddr != %s drop", g->link_local, ip6);
     /* Neighbour advertisements are IPv6's ARP; @th,64,128 is whom they speak of. */
-    rule(g, "", "icmpv6 type nd-neighbor-advert @th,64,128 != { %s, %s } drop", hex_of(g->link_local, link_hex),
-         hex_of(ip6, hex));
+    rule(g, "", "icmpv6 type nd-neighbor-advert @th,64,128 != %s @th,64,128 != %s drop",
+         hex_of(g->link_local, link_hex), hex_of(ip6, hex));
 }
 
 /* Whom it asks may answer: for three minutes, by TCP for two hours, from its last word on. */
@@ -164,10 +173,12 @@ static void asks(const struct guest *g)
 
 static void outward(const struct guest *g)
 {
+    static const char *const spoken[] = {"arp", "ip", "ip6"};
     static const char *const no_server[] = {
         "ether type ip udp sport 67 drop",
         "ether type ip6 udp sport 547 drop",
-        "icmpv6 type { nd-router-advert, nd-redirect } drop",
+        "icmpv6 type nd-router-advert drop",
+        "icmpv6 type nd-redirect drop",
     };
     rule(g, "", "ether saddr != %s drop", g->mac);
     rule(g, "", "arp saddr ether != %s drop", g->mac);
@@ -175,7 +186,8 @@ static void outward(const struct guest *g)
     for (size_t i = 0; i < sizeof no_server / sizeof no_server[0]; i++)
         rule(g, "", "%s", no_server[i]);
     asks(g);
-    rule(g, "", "ether type { arp, ip, ip6 } accept");
+    for (size_t i = 0; i < sizeof spoken / sizeof spoken[0]; i++)
+        rule(g, "", "ether type %s accept", spoken[i]);
     rule(g, "", "drop");
 }
 
@@ -250,9 +262,8 @@ static void open_ports(const struct guest *g)
 static void inward(const struct guest *g)
 {
     static const char *const needed[] = {
-        "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
-        "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, packet-too-big, "
-        "destination-unreachable, time-exceeded, parameter-problem, echo-reply } accept",
+        "icmp type @needed4 accept",
+        "icmpv6 type @needed6 accept",
         "ip frag-off & 0x1fff != 0 accept", /* what follows a first fragment that came in */
     };
     rule(g, ".in", "ether type arp accept");
