@@ -75,7 +75,10 @@ static int device_compare(const void *a, const void *b)
     return strcmp(((const struct volume_device *)a)->device, ((const struct volume_device *)b)->device);
 }
 
-static void devices_read(int folder, struct volume_info *v)
+/* What is looked at of each volume: a file more is opened for each thing that isn't a size. */
+enum look { LOOK_SIZES, LOOK_ALL };
+
+static void devices_read(int folder, struct volume_info *v, enum look look)
 {
     DIR *d = fdopendir(folder);
     if (!d) {
@@ -91,7 +94,7 @@ static void devices_read(int folder, struct volume_info *v)
         (void)snprintf(at->device, sizeof at->device, "%s", e->d_name);
         at->size_bytes = (uint64_t)st.st_size;
         at->disk_bytes = (uint64_t)st.st_blocks * BLOCK_UNIT;
-        v->held = v->held || file_held(folder, e->d_name);
+        v->held = v->held || (look == LOOK_ALL && file_held(folder, e->d_name));
         v->device_count++;
     }
     closedir(d);
@@ -110,7 +113,7 @@ static void app_read(int folder, char out[static NAME_SIZE])
         close(fd);
 }
 
-void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
+static void each(const char *dir, enum look look, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
 {
     DIR *d = opendir(dir);
     for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
@@ -120,12 +123,18 @@ void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_
                          : openat(dirfd(d), e->d_name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (folder < 0)
             continue;
-        app_read(folder, v.app);
-        devices_read(folder, &v); /* closes it */
+        if (look == LOOK_ALL)
+            app_read(folder, v.app);
+        devices_read(folder, &v, look); /* closes it */
         visit(ctx, &v);
     }
     if (d)
         closedir(d);
+}
+
+void volumes_each(const char *dir, void (*visit)(void *ctx, const struct volume_info *v), void *ctx)
+{
+    each(dir, LOOK_ALL, visit, ctx);
 }
 
 /* ---- The quota ----------------------------------------------------------------------------------- */
@@ -164,8 +173,10 @@ static enum err quota_check(const char *dir, const struct unit_id *id, const str
     struct quota q = {.id = id, .blocks = blocks, .count = count};
     for (uint32_t i = 0; i < count; i++)
         q.more += beyond(&blocks[i], NULL);
-    volumes_each(dir, quota_visit, &q);
-    if (quota_mib == 0 || q.more == 0 || q.used + q.more <= (uint64_t)quota_mib << 20)
+    if (quota_mib == 0)
+        return ERR_OK;
+    each(dir, LOOK_SIZES, quota_visit, &q);
+    if (q.more == 0 || q.used + q.more <= (uint64_t)quota_mib << 20)
         return ERR_OK;
     return say(why, size, ERR_FULL, "%lluM of volumes are more than its host's quota of %uM leaves, with %lluM taken",
                (unsigned long long)(q.more >> 20), quota_mib, (unsigned long long)(q.used >> 20));
@@ -353,7 +364,7 @@ static void folder_drop_empty(const char *dir, const struct unit_id *id)
     struct volume_info v = {.device_count = 0};
     int folder = folder_open(dir, id), top = top_open(dir);
     if (folder >= 0)
-        devices_read(folder, &v); /* closes it */
+        devices_read(folder, &v, LOOK_ALL); /* closes it */
     volume_name(&id->app, id->slot, id->epoch, name);
     (void)snprintf(aside, sizeof aside, ".%s", name);
     if (top >= 0 && v.device_count == 0 && renameat(top, name, top, aside) == 0) {
@@ -443,7 +454,7 @@ enum err volume_drop(const char *dir, const struct unit_id *id)
     volume_name(&id->app, id->slot, id->epoch, name);
     (void)snprintf(aside, sizeof aside, ".%s", name);
     if (whole)
-        devices_read(folder, &v); /* closes it */
+        devices_read(folder, &v, LOOK_ALL); /* closes it */
     enum err err = top < 0 ? disk_err(errno) : v.held ? ERR_BUSY : ERR_OK;
     if (!err && whole && renameat(top, name, top, aside) < 0)
         err = disk_err(errno);
