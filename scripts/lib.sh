@@ -5,7 +5,7 @@ ROOT=$PWD
 
 PACKAGES="autoconf automake gcc make pkg-config libc6-dev libsodium-dev libnftables-dev libuv1-dev libmsgpack-dev liblmdb-dev
 libcmocka-dev libcyaml-dev libyaml-dev libjansson-dev uthash-dev libsmartcols-dev qemu-system-x86 iproute2 jq"
-PACKAGES_CHECKS="clang clang-tidy llvm libclang-rt-14-dev gcovr nftables systemd xz-utils"
+PACKAGES_CHECKS="clang clang-tidy llvm libclang-rt-14-dev gcovr nftables systemd xz-utils bubblewrap"
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
