@@ -88,6 +88,21 @@ enum err priv_jail_new(struct jail *j, const char *run, char *why, size_t why_si
     return err;
 }
 
+bool priv_jail_tender(const char *path, char *why, size_t size)
+{
+    struct stat st;
+    const char *name = strrchr(path, '/') + 1; /* the path is absolute */
+    if (stat(path, &st) < 0)
+        (void)snprintf(why, size, "%s: %s", name, strerror(errno));
+    else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+        (void)snprintf(why, size, "%s is not a program", name);
+    else if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & S_IWOTH) != 0)
+        (void)snprintf(why, size, "%s belongs to another user, or anybody may write to it", name);
+    else
+        return true;
+    return false;
+}
+
 enum err priv_jail_image(struct jail *j, const char *path, int *fd, char *why, size_t why_size)
 {
     struct stat st;

@@ -15,6 +15,8 @@ enum err priv_jail_look(const char **lack, char *why, size_t why_size) MUST_USE;
 /* A run's jail, with a uid that no other has, and places for its control groups. */
 enum err priv_jail_new(struct jail *j, const char *run, char *why, size_t why_size) MUST_USE;
 
+/* May the program at this absolute path be a tender? It is root's or ours, and not anybody's to write to. */
+bool priv_jail_tender(const char *path, char *why, size_t size);
 /* The image: looked at, opened, and put into the jail as "image". *fd: to link it by; the jail's, or the caller's if
  * there is no root (then *own). */
 enum err priv_jail_image(struct jail *j, const char *path, int *fd, char *why, size_t why_size) MUST_USE;

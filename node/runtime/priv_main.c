@@ -100,23 +100,6 @@ __attribute__((format(printf, 3, 4))) static void answer(uint64_t id, enum err e
     answer_send(&a);
 }
 
-/* ---- what may be started ------------------------------------------------------------------------ */
-
-static bool tender_allowed(const char *path, char *why, size_t size)
-{
-    struct stat st;
-    const char *name = strrchr(path, '/') + 1; /* the decoder demands an absolute path */
-    if (stat(path, &st) < 0)
-        (void)snprintf(why, size, "%s: %s", name, strerror(errno));
-    else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
-        (void)snprintf(why, size, "%s is not a program", name);
-    else if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & S_IWOTH) != 0)
-        (void)snprintf(why, size, "%s belongs to another user, or anybody may write to it", name);
-    else
-        return true;
-    return false;
-}
-
 /* ---- nets --------------------------------------------------------------------------------------- */
 
 /* A tap has its filter from before its tender runs until after that is gone, and no filter outlives its tap: so what a
@@ -523,7 +506,7 @@ static void start(const char *name)
         err = nets_name(name, nets, why, sizeof why);
     if (!err)
         err = tender_command(&guest, &p.command, why, sizeof why);
-    if (!err && !tender_allowed(r->tender, why, sizeof why))
+    if (!err && !priv_jail_tender(r->tender, why, sizeof why))
         err = ERR_DENIED;
     volume_name(&r->unit.app, r->unit.slot, r->volume, volume);
     if (!err)
