@@ -3,7 +3,7 @@
  *
  *   NANOSECONDS STEP      CLOCK_BOOTTIME, so that lines of several processes are in one order
  *
- * Guests never see that variable. Steps don't say whose start they are of: it is for one start at a time, as
+ * A tender in a jail has no environment. Steps don't say whose start they are of: it is for one start at a time, as
  * tests/bench/start makes them. Without the variable, a mark is one comparison. */
 #ifndef UNIMESH_RUNTIME_TRACE_H
 #define UNIMESH_RUNTIME_TRACE_H
