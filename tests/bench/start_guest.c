@@ -1,4 +1,4 @@
-/* The image of scripts/bench start: its manifest asks for a net and a block device, and that is all of it that counts. */
+/* The image of scripts/bench start: its manifest asks for a net and a block device, and nothing else of it counts. */
 #include "examples/guest/guest.h"
 #include "examples/guest/notes.h"
 
