@@ -13,8 +13,8 @@
 
 #include <stddef.h>
 
-/* Is there nftables for bridges here, and may we use it? Makes the table. ERR_UNSUPPORTED: `why` says what is
- * missing. */
+/* Is there nftables for bridges here, and may we use it? Makes the table, and what was added and is gone since, as
+ * after a flush of all rules. ERR_UNSUPPORTED: `why` says what is missing. */
 enum err filter_usable(char *why, size_t why_size) MUST_USE;
 
 /* From now on for frames from and to the tap; there already: the same anew. mac: as text, the guest's. ip: its

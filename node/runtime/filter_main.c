@@ -14,10 +14,12 @@
 #define _GNU_SOURCE
 #include "store/model/access.h"
 
+#include <net/if.h>
 #include <nftables/libnftables.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,7 +53,8 @@ enum {
     WHY_SIZE = 160,
     TAP_BYTES = 15,
     MAC_BYTES = 17,
-    HEX_SIZE = 36
+    HEX_SIZE = 36,
+    KEPT_MAX = 2048
 };
 
 /* One for all that is asked: when a context is freed, its socket closes, and the kernel waits there until all
@@ -61,8 +64,10 @@ static struct nft_ctx *nft;
 
 static enum err run(const char *commands, char *why, size_t why_size)
 {
-    if (nft == NULL && (nft = nft_ctx_new(NFT_CTX_DEFAULT)) != NULL)
+    if (nft == NULL && (nft = nft_ctx_new(NFT_CTX_DEFAULT)) != NULL) {
         (void)nft_ctx_buffer_error(nft);
+        (void)nft_ctx_buffer_output(nft);
+    }
     if (nft == NULL) {
         (void)snprintf(why, why_size, "nftables can't be used");
         return ERR_NOMEM;
@@ -474,18 +479,103 @@ static enum err guest_read(char **rest, char *why, size_t size)
     return add(&g, why, size);
 }
 
+static enum err add_asked(char *request, char *why, size_t size)
+{
+    char *rest = NULL;
+    (void)strtok_r(request, " ", &rest); /* "add" */
+    return guest_read(&rest, why, size);
+}
+
+/* ---- what was asked before ------------------------------------------------------------------------- */
+
+/* Who flushes all rules of a host takes ours along. So what was asked is remembered while this runs, and made again
+ * when somebody looks. */
+static struct kept {
+    char tap[TAP_BYTES + 1];
+    char *request;
+} kept[KEPT_MAX];
+static size_t kept_count;
+
+static void forget(size_t i)
+{
+    free(kept[i].request);
+    kept[i] = kept[--kept_count];
+}
+
+static void forget_tap(const char *tap)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        if (strcmp(kept[i].tap, tap) == 0) {
+            forget(i);
+            return;
+        }
+}
+
+/* Takes the request. What doesn't fit isn't made again. */
+static void keep(const char *tap, char *request)
+{
+    forget_tap(tap);
+    if (request == NULL || kept_count == KEPT_MAX) {
+        free(request);
+        return;
+    }
+    struct kept *k = &kept[kept_count++];
+    (void)snprintf(k->tap, sizeof k->tap, "%s", tap);
+    k->request = request;
+}
+
+static bool listed(const char *list, const char *tap)
+{
+    char element[TAP_BYTES + 8];
+    (void)snprintf(element, sizeof element, "\"%s\" :", tap);
+    return strstr(list, element) != NULL;
+}
+
+/* A tap that went by itself takes its filter along. */
+static void mend(void)
+{
+    char why[WHY_SIZE];
+    if (kept_count == 0 || run("list map bridge unimesh guests\n", why, sizeof why))
+        return;
+    char *list = strdup(nft_ctx_get_output_buffer(nft));
+    for (size_t i = 0; list != NULL && i < kept_count;) {
+        char *request = if_nametoindex(kept[i].tap) == 0 || listed(list, kept[i].tap) ? NULL : strdup(kept[i].request);
+        if (if_nametoindex(kept[i].tap) == 0) {
+            (void)!drop(kept[i].tap, why, sizeof why);
+            forget(i);
+            continue;
+        }
+        if (request != NULL)
+            (void)!add_asked(request, why, sizeof why);
+        free(request);
+        i++;
+    }
+    free(list);
+}
+
 static void answer(char *request, char *why, size_t size)
 {
-    char *rest = NULL, *verb = strtok_r(request, " ", &rest);
+    char *again = strdup(request), *rest = NULL, *verb = strtok_r(request, " ", &rest);
+    const char *tap = strtok_r(NULL, " ", &rest);
     enum err err = ERR_INVALID;
     (void)snprintf(why, size, "mesh-filter was asked for something malformed");
-    if (verb != NULL && strcmp(verb, "look") == 0)
+    if (verb != NULL && again != NULL && strcmp(verb, "look") == 0) {
         err = look(why, size);
-    else if (verb != NULL && strcmp(verb, "remove") == 0) {
-        const char *tap = strtok_r(NULL, " ", &rest);
-        err = tap_valid(tap) ? drop(tap, why, size) : ERR_INVALID;
-    } else if (verb != NULL && strcmp(verb, "add") == 0)
-        err = guest_read(&rest, why, size);
+        if (!err)
+            mend();
+    } else if (verb != NULL && strcmp(verb, "remove") == 0 && tap_valid(tap)) {
+        forget_tap(tap);
+        err = drop(tap, why, size);
+    } else if (verb != NULL && again != NULL && strcmp(verb, "add") == 0 && tap_valid(tap)) {
+        char *asked = strdup(again);
+        err = asked != NULL ? add_asked(asked, why, size) : ERR_NOMEM;
+        free(asked);
+        if (!err) {
+            keep(tap, again);
+            again = NULL;
+        }
+    }
+    free(again);
     if (!err)
         why[0] = '\0';
 }
