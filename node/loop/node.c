@@ -4,6 +4,7 @@
 #include "node/loop/node_internal.h"
 
 #include "node/loop/sockaddr.h"
+#include "node/runtime/fault.h"
 #include "node/runtime/notify.h"
 #include "node/runtime/trace.h"
 
@@ -232,13 +233,17 @@ static void do_start(struct node *n, const struct effect *f)
     trace_mark("effect");
     enum err err = images_path(n->images, &f->start.image, path, sizeof path);
     CHECK(!err);
+    fault_point("meshd.start-wanted");
     runtime_start(n->runtime, &f->unit, &f->start, path);
+    fault_point("meshd.start-asked");
 }
 
 static void do_stop(struct node *n, const struct effect *f)
 {
     CHECK(n->runtime);
+    fault_point("meshd.stop-wanted");
     runtime_stop(n->runtime, &f->unit);
+    fault_point("meshd.stop-asked");
 }
 
 static void do_image_drop(struct node *n, const struct effect *f)
@@ -338,7 +343,9 @@ static void effect_do(struct node *n, const struct effect *f)
     case EFFECT_UNIT_FORGET:
         if (n->runtime) {
             consoles_keep(&n->consoles, n->runtime, &f->unit);
+            fault_point("meshd.console-kept");
             runtime_forget(n->runtime, &f->unit);
+            fault_point("meshd.forgotten");
         }
         break;
     case EFFECT_VOLUME_MAKE:

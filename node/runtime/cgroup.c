@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/cgroup.h"
 
+#include "node/runtime/fault.h"
 #include "node/runtime/unit_name.h"
 #include "store/disk.h"
 
@@ -215,6 +216,7 @@ static bool run_make(const struct cgroups *c, uint32_t i, const char *run, const
     int dir = openat(c->tree[i].fd, run, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (dir < 0)
         return false;
+    fault_point("priv.group-made");
     bool ok = limits_set(dir, c->tree[i].has, c->tree[i].v2, l);
     /* Version 1 lets a thread move itself without waiting for all processors (tens of milliseconds on a busy host), and
      * who goes in has one. */

@@ -12,6 +12,7 @@
  * umX.out, by which the host's port leads to it; umX.mark, so that this passes umX.in; and umX.post, so that answers
  * come back. */
 #define _GNU_SOURCE
+#include "node/runtime/fault.h"
 #include "store/model/access.h"
 
 #include <net/if.h>
@@ -386,7 +387,10 @@ static enum err add(const struct guest *g, char *why, size_t why_size)
     say("add element bridge unimesh inward { \"%s\" : jump %s.in }\n", g->tap, g->tap);
     if (publishes(g)) /* a run that doesn't never did: another revision is another run */
         publish(g);
-    return run_all(why, why_size);
+    fault_point("filter.add-asked");
+    enum err err = run_all(why, why_size);
+    fault_point("filter.added");
+    return err;
 }
 
 static enum err drop(const char *tap, char *why, size_t why_size)
@@ -402,7 +406,10 @@ static enum err drop(const char *tap, char *why, size_t why_size)
         say("delete chain bridge unimesh %s%s\n", tap, chains[i]);
     say("delete set bridge unimesh %s.4\ndelete set bridge unimesh %s.6\n", tap, tap);
     unpublish(tap);
-    return run_all(why, why_size);
+    fault_point("filter.remove-asked");
+    enum err err = run_all(why, why_size);
+    fault_point("filter.removed");
+    return err;
 }
 
 static enum err look(char *why, size_t why_size)

@@ -16,6 +16,7 @@
  *
  * Nothing of the mounts made here is seen outside, and all of it ends with the tender: there is nothing to clean up. */
 #define _GNU_SOURCE
+#include "node/runtime/fault.h"
 #include "node/runtime/jail_filter.h"
 #include "node/runtime/jail_words.h"
 #include "node/runtime/trace.h"
@@ -375,8 +376,10 @@ static void enter(void)
     if ((j.can & JAIL_CAN_ROOT) != 0)
         root_enter();
     trace_mark("root");
+    fault_point("jail.root-entered");
     limits();
     uid_take();
+    fault_point("jail.uid-taken");
     others_close();
     if ((j.can & JAIL_CAN_LANDLOCK) != 0 && (j.can & JAIL_CAN_ROOT) != 0)
         landlock();
@@ -455,6 +458,7 @@ int main(int argc, char **argv)
     int i = 1;
     if (argc == 3 && strcmp(argv[1], "look") == 0)
         return look(argv[2]);
+    fault_point("jail.begun");
     (void)fcntl(JAIL_FAILED_FD, F_SETFD, FD_CLOEXEC);
     trace_open();
     trace_mark("jail");
@@ -468,6 +472,7 @@ int main(int argc, char **argv)
         fail("jail: no tender is named", EINVAL);
     trace_mark("words");
     first_to_go();
+    fault_point("jail.words-read");
     enter();
     trace_mark("shut");
     (void)umask(077);

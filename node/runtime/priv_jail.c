@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/priv_jail.h"
 
+#include "node/runtime/fault.h"
 #include "node/runtime/uids.h"
 #include "store/disk.h"
 
@@ -153,6 +154,7 @@ enum err priv_jail_make(struct jail *j, const char *run, int folder, uint64_t me
         (void)snprintf(why, why_size, "its folder can't be given to its user: %s", strerror(errno));
         return disk_err(errno);
     }
+    fault_point("priv.folder-given");
     if (j->can == 0)
         return ERR_OK;
     enum err err = cgroup_make(&jails.groups, run, &limits, fds, &count, oom_fd, why, why_size);

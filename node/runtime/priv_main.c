@@ -16,6 +16,7 @@
 #include "node/config.h"
 #include "node/runtime/block.h"
 #include "node/runtime/bridge.h"
+#include "node/runtime/fault.h"
 #include "node/runtime/filter.h"
 #include "node/runtime/jail_filter.h"
 #include "node/runtime/notify.h"
@@ -26,6 +27,7 @@
 #include "node/runtime/publish.h"
 #include "node/runtime/shim_protocol.h"
 #include "node/runtime/tap.h"
+#include "node/runtime/tap_sweep.h"
 #include "node/runtime/trace.h"
 #include "node/runtime/unit_name.h"
 #include "placement/placement.h"
@@ -111,9 +113,11 @@ static enum err net_make(const struct tender_net *n, const struct guest_net *ask
     if (!err)
         err = tap_make(n->tap, networks_find(&p.networks, asked->ref.network)->bridge, n->mac, p.jail.uid, why, size);
     trace_mark("tap");
+    fault_point("priv.tap-made");
     if (!err && p.filters)
         err = filter_add(n->tap, n->mac, asked->ip, &p.request.access, why, size);
     trace_mark("filter");
+    fault_point("priv.filter-made");
     return err;
 }
 
@@ -122,6 +126,7 @@ static enum err net_remove(const char *tap)
     if (!tap_exists(tap))
         return ERR_OK;
     filter_remove(tap);
+    fault_point("priv.filter-removed");
     return tap_remove(tap);
 }
 
@@ -189,64 +194,6 @@ static enum err nets_make(const char *run, const struct tender_net *nets, char *
     return err;
 }
 
-enum { TAPS_MAX = 2048 }; /* of this run folder; should there be more, the rest waits for the next look */
-
-struct taps {
-    size_t count;
-    char name[TAPS_MAX][LINK_SIZE];
-    bool owned[TAPS_MAX];
-};
-
-static void tap_note(void *ctx, const char *name)
-{
-    struct taps *t = ctx;
-    if (t->count < TAPS_MAX)
-        (void)snprintf(t->name[t->count++], LINK_SIZE, "%s", name);
-}
-
-static int tap_compare(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
-static void run_owns(struct taps *t, const char *run)
-{
-    char name[LINK_SIZE];
-    struct unit_id unit;
-    if (unit_name_parse(run, &unit))
-        return;
-    for (uint32_t i = 0; i < NETS_MAX; i++) {
-        net_tap_name(p.tap_prefix, run, i, name);
-        const char(*at)[LINK_SIZE] = bsearch(name, t->name, t->count, LINK_SIZE, tap_compare);
-        if (at != NULL)
-            t->owned[at - (const char(*)[LINK_SIZE])t->name] = true;
-    }
-}
-
-/* Taps whose run has no folder are left of a mesh-priv that was killed. */
-static void taps_sweep(void)
-{
-    static struct taps t;
-    memset(&t, 0, sizeof t);
-    tap_each(p.tap_prefix, tap_note, &t);
-    if (t.count == 0)
-        return;
-    qsort(t.name, t.count, LINK_SIZE, tap_compare);
-    int fd = openat(p.units_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return; /* whose they are isn't known: they stay */
-    }
-    for (const struct dirent *d; (d = readdir(dir)) != NULL;)
-        run_owns(&t, d->d_name);
-    closedir(dir);
-    for (size_t i = 0; i < t.count; i++)
-        if (!t.owned[i])
-            (void)!net_remove(t.name[i]); /* in use still: the next look */
-}
-
 /* false: there are networks, and nothing to filter them with. */
 static bool filters_look(char *why, size_t size)
 {
@@ -273,7 +220,7 @@ static void networks_look(void)
             at += (size_t)snprintf(a.text + at, sizeof a.text - at, "%s%s: %s", at > 0 ? "\n" : "", n->name, why);
     }
     p.looked = BRIDGE_LOOKED_AT;
-    taps_sweep();
+    taps_sweep(p.units_fd, p.tap_prefix, net_remove);
     priv_jail_sweep();
     answer_send(&a);
 }
@@ -287,6 +234,7 @@ static enum err folder_remove(const char *name)
     enum err err = nets_remove(name); /* before the folder, which says whose they are */
     if (err)
         return err;
+    fault_point("priv.taps-removed");
     int fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? ERR_OK : disk_err(errno);
@@ -294,7 +242,9 @@ static enum err folder_remove(const char *name)
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlinkat(fd, files[i], 0);
     close(fd);
+    fault_point("priv.files-removed");
     priv_jail_remove(name);
+    fault_point("priv.groups-removed");
     return unlinkat(p.units_fd, name, AT_REMOVEDIR) == 0 ? ERR_OK : disk_err(errno);
 }
 
@@ -316,6 +266,7 @@ static enum err folder_make(const char *name, int image, int *fd, int *oom_fd, c
         (void)snprintf(why, size, "its folder can't be made: %s", strerror(errno));
         return err;
     }
+    fault_point("priv.folder-made");
     spec.memory_mib = r->memory_mib;
     spec.net_count = r->net_count;
     *fd = openat(p.units_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -325,6 +276,7 @@ static enum err folder_make(const char *name, int image, int *fd, int *oom_fd, c
         (void)snprintf(why, size, "its image can't be linked: %s", strerror(errno));
     }
     trace_mark("folder");
+    fault_point("priv.image-linked");
     if (!err)
         err = priv_jail_make(&p.jail, name, *fd, placement_reserve_mib(&spec, r->target), r->target, oom_fd, why, size);
     if (!err)
@@ -397,6 +349,7 @@ static _Noreturn void shim_exec(int folder, int ready, int oom_fd)
         argv[argc++] = p.jail.word[i];
     memcpy(argv + argc, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);
     signal(SIGCHLD, SIG_DFL);
+    fault_point("shim.to-be");
     execv(p.shim, (char *const *)argv);
 fail:
     if (error == 0)
@@ -423,14 +376,17 @@ static enum err shim_fork(const char *name, int image, const struct tender_net *
     enum err err = folder_make(name, image, &folder, &oom_fd, why, size);
     if (err)
         return err;
+    fault_point("priv.groups-made");
     err = blocks_link(folder, why, size);
     trace_mark("groups");
+    fault_point("priv.volumes-linked");
     if (!err)
         err = nets_make(name, nets, why, size);
     int error = !err && pipe2(pipe_fd, O_CLOEXEC) < 0 ? errno : 0;
     pid_t pid = err || error ? -1 : fork();
     if (pid == 0)
         shim_exec(folder, pipe_fd[1], oom_fd);
+    fault_point("priv.shim-forked");
     if (!err && !error) {
         error = pid < 0 ? errno : 0;
         close(pipe_fd[1]);
@@ -499,6 +455,7 @@ static void start(const char *name)
     struct pending *at = p.pending;
     int image = -1;
     trace_mark("taken");
+    fault_point("priv.start-taken");
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
     enum err err = priv_jail_new(&p.jail, name, why, sizeof why);
@@ -512,6 +469,7 @@ static void start(const char *name)
     if (!err)
         err = blocks_put(volume, why, sizeof why);
     trace_mark("lock");
+    fault_point("priv.volumes-locked");
     if (!err)
         err = jail_prepare(&image, why, sizeof why);
     trace_mark("plan");
@@ -537,6 +495,7 @@ static void start_done(struct pending *at)
     if (n == SHIM_STATUS_SIZE && shim_status_decode(bytes, (size_t)n, &status)) {
         const struct priv_answer a = {.id = at->id, .pid = status.pid, .shim_pid = status.shim_pid};
         trace_mark("told");
+        fault_point("priv.start-known");
         answer_send(&a);
     } else if (n == SHIM_EXIT_SIZE && shim_exit_decode(bytes, (size_t)n, &e)) {
         enum err err = disk_err((int)e.error);
@@ -555,7 +514,9 @@ static void start_done(struct pending *at)
 
 static void remove_run(const char *name)
 {
+    fault_point("priv.remove-taken");
     enum err err = !folder_has_end(name) && folder_shim(name) != 0 ? ERR_BUSY : folder_remove(name);
+    fault_point("priv.folder-removed");
     answer(p.request.id, err, "%s", err == ERR_BUSY ? "it is still alive" : err_text(err));
 }
 

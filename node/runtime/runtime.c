@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "node/runtime/runtime.h"
 
+#include "node/runtime/fault.h"
 #include "node/runtime/runtime_internal.h"
 #include "store/disk.h"
 
@@ -134,6 +135,7 @@ static void tell_run(struct run *r)
             probe_started(r);
         else
             rt->cb.on_started(rt->ctx, &r->id, r->status.pid, r->target);
+        fault_point("meshd.started-told");
         return;
     }
     r->tell_ended = false;
@@ -144,7 +146,9 @@ static void tell_run(struct run *r)
     }
     const struct unit_id id = r->id; /* the callee may forget it */
     bool stray = r->stray;
+    fault_point("meshd.ended");
     rt->cb.on_ended(rt->ctx, &id, &r->end);
+    fault_point("meshd.ended-told");
     if (stray && (r = run_find(rt, &id)) != NULL && r->stray)
         run_free(r);
 }

@@ -1,6 +1,7 @@
 /* The connection to mesh-priv: requests are kept until they are answered, so that they can be put to the next
  * mesh-priv when one dies. Each verb may be asked twice: what is started is EXISTS, what is removed is gone. */
 #define _GNU_SOURCE
+#include "node/runtime/fault.h"
 #include "node/runtime/priv.h"
 #include "node/runtime/runtime_internal.h"
 #include "node/runtime/trace.h"
@@ -166,6 +167,8 @@ static void on_start_answer(struct run *r, const struct priv_answer *a)
 {
     if (r->phase != PHASE_ASKED)
         return;
+    if (!r->trial)
+        fault_point("meshd.start-answered");
     if (a->err != ERR_OK && a->err != ERR_EXISTS) {
         run_failed(r, END_HOST, a->text);
         return;

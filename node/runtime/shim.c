@@ -13,6 +13,7 @@
  * ours, which waits for the shim's end and takes all with it. */
 #define _GNU_SOURCE
 #include "node/runtime/bare.h"
+#include "node/runtime/fault.h"
 #include "node/runtime/jail_words.h"
 #include "node/runtime/proc.h"
 #include "node/runtime/shim_filter.h"
@@ -119,6 +120,7 @@ static void record_exit(void)
     shim_exit_encode(&s.exit, bytes);
     if (s.exit_fd >= 0 && BARE(pwrite64, s.exit_fd, bytes, sizeof bytes, 0, 0) == (long)sizeof bytes)
         (void)BARE(fsync, s.exit_fd, 0, 0, 0, 0);
+    fault_point("shim.exit-written");
     if (s.exit.end == SHIM_END_NOT_STARTED && s.ready_fd >= 0)
         (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
 }
@@ -292,6 +294,7 @@ static _Noreturn void child_exec(char **argv, int out, int failed)
         error = BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (error >= 0 && s.pids == 0 && BARE(getppid, 0, 0, 0, 0, 0) != (long)s.status.shim_pid)
         leave(127); /* it died before the signal was set; in a pid namespace, the first process ends us */
+    fault_point("tender.to-be");
     if (error >= 0)
         error = BARE(execve, argv[0], argv, s.environment, 0, 0);
     (void)BARE(write, failed, &error, sizeof error, 0, 0);
@@ -356,6 +359,7 @@ static void tender_start(char **argv)
         not_started("pipe", error);
     if (s.pids != 0)
         pids_begin();
+    fault_point("shim.pids-begun");
     s.pipe_fd = console[0];
     (void)BARE(fcntl, s.pipe_fd, F_SETFL, O_RDONLY | O_NONBLOCK, 0, 0);
     s.status.shim_pid = (uint32_t)BARE(getpid, 0, 0, 0, 0, 0);
@@ -364,6 +368,7 @@ static void tender_start(char **argv)
         not_started("fork", pid);
     if (pid == 0)
         child_exec(argv, console[1], failed[1]);
+    fault_point("shim.tender-forked");
     file_close(&console[1]);
     file_close(&failed[1]);
     for (uint32_t i = 0; i < s.passed; i++)
@@ -391,6 +396,7 @@ static void status_tell(void)
     shim_status_encode(&s.status, bytes);
     (void)BARE(write, s.run_fd, bytes, sizeof bytes, 0, 0);
     file_close(&s.run_fd);
+    fault_point("shim.run-written");
     (void)BARE(write, s.ready_fd, bytes, sizeof bytes, 0, 0);
     file_close(&s.ready_fd);
 }
@@ -421,6 +427,7 @@ static void timer_set(void)
 
 static void tender_stop(enum shim_intent intent, uint64_t grace_ms)
 {
+    fault_point("shim.stop-taken");
     if (s.exit.intent == SHIM_INTENT_NONE)
         s.exit.intent = intent;
     if (grace_ms == 0)
@@ -597,6 +604,7 @@ int bare_main(int argc, char **argv, char **environment)
         (void)BARE(write, 2, usage, sizeof usage - 1, 0, 0);
         return 2;
     }
+    fault_point("shim.begun");
     s.environment = environment;
     s.status.target = (uint32_t)decimal(argv[1]);
     s.status.deadline_ms = decimal(argv[2]);
@@ -610,13 +618,16 @@ int bare_main(int argc, char **argv, char **environment)
     if (s.signal_fd < 0 || s.timer_fd < 0)
         not_started("signals", s.signal_fd < 0 ? s.signal_fd : s.timer_fd);
     files_open();
+    fault_point("shim.files-made");
     timer_set();
     s.kvm = s.status.target == TARGET_VIRTIO && asks_for_kvm(argv + 5);
     tender_start(argv + 5);
     status_tell();
+    fault_point("shim.started");
     (void)BARE(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     (void)shim_filter(s.status.pid); /* a kernel without filters runs guests, too */
     loop();
+    fault_point("shim.tender-ended");
     record_exit();
     return 0;
 }

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "node/runtime/tap.h"
+#include "node/runtime/fault.h"
 
 #include "store/disk.h"
 
@@ -161,6 +162,7 @@ enum err tap_make(const char *name, const char *bridge, const char *mac, uint32_
         error = wire(control, name, bridge, mac, &what);
     if (!error)
         no_large_frames(control, name);
+    fault_point("priv.tap-wired");
     if (!error && owner != 0 && ioctl(fd, TUNSETOWNER, (unsigned long)owner) < 0)
         error = errno;
     if (!error && ioctl(fd, TUNSETPERSIST, 1) < 0)

@@ -2,6 +2,7 @@
 #include "node/runtime/volume.h"
 
 #include "node/runtime/block.h"
+#include "node/runtime/fault.h"
 #include "node/runtime/unit_name.h"
 #include "store/disk.h"
 
@@ -295,8 +296,10 @@ enum err volume_make(const char *dir, const struct unit_id *id, const char *app,
     if (top < 0)
         return say(why, size, disk_err(errno), "the volumes' folder can't be used: %s", strerror(errno));
     err = aside_make(top, aside, app, blocks, count, why, size);
+    fault_point("meshd.volume-aside");
     if (!err && renameat(top, aside, top, name) < 0)
         err = say(why, size, disk_err(errno), "its volume can't be made on its host's disk: %s", strerror(errno));
+    fault_point("meshd.volume-named");
     if (!err)
         err = disk_sync_dir(top);
     if (err)

@@ -32,6 +32,9 @@
 #ifdef NET_SECOND
 GUEST_NOTES(GUEST_DEVICE("service", GUEST_NET), GUEST_DEVICE("admin", GUEST_NET))
 enum { PORTS = 2 };
+#elif defined NET_DISK
+GUEST_NOTES(GUEST_DEVICE("service", GUEST_NET), GUEST_DEVICE("storage", GUEST_BLOCK)) /* which it leaves as it is */
+enum { PORTS = 1 };
 #else
 GUEST_NOTES(GUEST_DEVICE("service", GUEST_NET))
 enum { PORTS = 1 };
