@@ -329,6 +329,7 @@ static _Noreturn void shim_exec(int folder, int ready, int oom_fd)
     const char *argv[5 + JAIL_WORDS + TENDER_ARGV_MAX + 1] = {p.shim, target, deadline, fd, jail};
     size_t argc = 5;
     int error = 0, null;
+    fault_point("shim.to-be");
     /* A session of its own: no terminal, no group to be signalled with. Nothing of ours stays open in it. */
     if (setsid() < 0 || fchdir(folder) < 0 || (null = open("/dev/null", O_RDWR)) < 0)
         goto fail;
@@ -349,7 +350,6 @@ static _Noreturn void shim_exec(int folder, int ready, int oom_fd)
         argv[argc++] = p.jail.word[i];
     memcpy(argv + argc, p.command.argv, (p.command.argc + 1) * sizeof argv[0]);
     signal(SIGCHLD, SIG_DFL);
-    fault_point("shim.to-be");
     execv(p.shim, (char *const *)argv);
 fail:
     if (error == 0)
@@ -444,6 +444,13 @@ static enum err jail_prepare(int *image, char *why, size_t size)
     return err;
 }
 
+/* Was it started by a mesh-priv that was killed before it could say so? Its guest has its volumes, then. */
+static bool folder_there(const char *name)
+{
+    struct stat st;
+    return fstatat(p.units_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static void start(const char *name)
 {
     struct priv_request *r = &p.request;
@@ -456,6 +463,10 @@ static void start(const char *name)
     int image = -1;
     trace_mark("taken");
     fault_point("priv.start-taken");
+    if (folder_there(name)) {
+        answer(r->id, ERR_EXISTS, "it was started before");
+        return;
+    }
     while (at->fd >= 0)
         at++; /* there is one: we don't read requests otherwise */
     enum err err = priv_jail_new(&p.jail, name, why, sizeof why);

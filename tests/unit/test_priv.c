@@ -517,6 +517,8 @@ static void a_volume_is_one_guests_alone(void **state)
         ERR_OK);
     a = start_with_volume(2);
     assert_int_equal(a.err, ERR_BUSY);
+    a = start_with_volume(1); /* as a meshd asks that wasn't told how it went */
+    assert_int_equal(a.err, ERR_EXISTS);
     scratch_kill_fd(&t.shims[0]); /* and its tender goes along */
     for (int i = 0; i < 500 && (a = start_with_volume(2)).err == ERR_BUSY; i++)
         (void)poll(NULL, 0, 10);
