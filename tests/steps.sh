@@ -24,7 +24,7 @@ step "simulator, 20 seeds, sanitizers" build-asan/unimesh-sim --seed 1 --count 2
 step "simulator, every planted bug is found" build/unimesh-sim --find-bugs --nodes 10 --apps 20 --jobs 2
 step "simulator, a seed twice" build/unimesh-sim --seed 3 --count 2 --nodes 20 --apps 50 --twice
 step "quickstart" scripts/quickstart
-for test in operator guests stops overtaken hosts acknowledged input full damage strangers discover twin lookup late helperless solo5 devices nets addresses access bridges volumes escape users units; do
+for test in operator guests stops overtaken hosts acknowledged input full damage strangers discover twin lookup late helperless solo5 devices nets addresses access bridges volumes escape faults users units; do
     step "integration: $test" integration $test
 done
 step "integration: restart, 100 kills" integration restart
