@@ -1,6 +1,6 @@
-/* With bare system calls, as mesh-shim has no C library. The file is opened at the first point that a program passes, far
- * above the descriptors that are moved about, and stays open: a guest's user can't open it, nor can who has left the
- * host's root or may no longer ask for files. */
+/* With bare system calls, as mesh-shim has no C library. The file is opened at the first point that a program passes,
+ * far above the descriptors that are moved about, and stays open: a guest's user can't open it, nor can who has left
+ * the host's root or may no longer ask for files. */
 #define _GNU_SOURCE
 #include "node/runtime/fault.h"
 
