@@ -33,7 +33,6 @@
 #include "placement/placement.h"
 #include "store/disk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
