@@ -24,7 +24,7 @@ struct carrying {
     uint32_t count, device, quota_mib; /* of the blocks, the one that is at it */
     struct block_ref blocks[BLOCKS_MAX];
     struct channel *channel; /* NULL: there is none */
-    enum { STEP_OPEN, STEP_SIZE, STEP_WRITE, STEP_SYNC } step;
+    enum carrying_step { STEP_OPEN, STEP_SIZE, STEP_WRITE, STEP_SYNC } step;
     uv_work_t work;
     uv_timer_t stall;
     bool busy, over;
@@ -120,7 +120,7 @@ static void on_work(uv_work_t *w)
 
 /* ---- In the loop --------------------------------------------------------------------------------- */
 
-static void work_begin(struct carrying *c, int step);
+static void work_begin(struct carrying *c, enum carrying_step step);
 static void device_ask(struct carrying *c);
 
 static void hashes_send(struct carrying *c)
@@ -167,7 +167,7 @@ static void on_worked(uv_work_t *w, int status)
         channel_resume(c->channel);
 }
 
-static void work_begin(struct carrying *c, int step)
+static void work_begin(struct carrying *c, enum carrying_step step)
 {
     c->step = step;
     c->busy = true;

@@ -538,6 +538,14 @@ static bool listed(const char *list, const char *tap)
     return strstr(list, element) != NULL;
 }
 
+static void make_again(const struct kept *k)
+{
+    char why[WHY_SIZE], *request = strdup(k->request); /* it is cut into words */
+    if (request != NULL)
+        (void)!add_asked(request, why, sizeof why);
+    free(request);
+}
+
 /* A tap that went by itself takes its filter along. */
 static void mend(void)
 {
@@ -546,15 +554,13 @@ static void mend(void)
         return;
     char *list = strdup(nft_ctx_get_output_buffer(nft));
     for (size_t i = 0; list != NULL && i < kept_count;) {
-        char *request = if_nametoindex(kept[i].tap) == 0 || listed(list, kept[i].tap) ? NULL : strdup(kept[i].request);
         if (if_nametoindex(kept[i].tap) == 0) {
             (void)!drop(kept[i].tap, why, sizeof why);
             forget(i);
             continue;
         }
-        if (request != NULL)
-            (void)!add_asked(request, why, sizeof why);
-        free(request);
+        if (!listed(list, kept[i].tap))
+            make_again(&kept[i]);
         i++;
     }
     free(list);

@@ -182,9 +182,8 @@ static unsigned prefix_bits(const struct subnet *n)
 /* The byte's bits that are behind the prefix. */
 static uint8_t behind(unsigned prefix, unsigned byte)
 {
-    if (prefix >= 8 * byte + 8)
-        return 0;
-    return prefix <= 8 * byte ? 0xff : (uint8_t)(0xff >> (prefix - 8 * byte));
+    unsigned bits = prefix <= 8 * byte ? 0xff : prefix >= 8 * byte + 8 ? 0 : 0xffu >> (prefix - 8 * byte);
+    return (uint8_t)bits;
 }
 
 bool subnet_given(const struct subnet *n)

@@ -214,7 +214,7 @@ static void subnet_encode(const struct subnet *s, struct pack *k)
 static void subnet_decode(struct slice s, struct cursor *c, struct subnet *out)
 {
     char text[SUBNET_TEXT] = "";
-    if (s.len < sizeof text)
+    if (s.len > 0 && s.len < sizeof text)
         memcpy(text, s.p, s.len);
     if (!c->err && subnet_parse(text, out))
         cursor_fail(c, ERR_INVALID);
