@@ -257,7 +257,7 @@ static void on_tick(uv_timer_t *timer)
         wanted = wanted || timed(r);
     }
     helper_tick(rt);
-    if (!wanted && !polled && !probe_busy(rt) && (rt->helper != NULL || rt->priv_path[0] == '\0'))
+    if (!wanted && !polled && !probe_busy(rt) && !helper_waits(rt) && (rt->helper != NULL || rt->priv_path[0] == '\0'))
         (void)uv_timer_stop(timer);
     deliver(rt);
 }

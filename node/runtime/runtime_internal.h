@@ -76,6 +76,8 @@ struct call { /* a request to mesh-priv, kept until it is answered */
     enum priv_verb verb;
     struct unit_id unit;
     bool sent;
+    uint64_t not_before_ms; /* boottime; of a REMOVE that came while its tender was still ending */
+    uint32_t tries;
     size_t len;
     uint8_t bytes[];
 };
@@ -206,6 +208,7 @@ enum err scan(struct runtime *rt, char *why, size_t why_size) MUST_USE;
 void helper_open(struct runtime *rt, int fd);
 void helper_close(struct runtime *rt);
 void helper_call(struct runtime *rt, struct priv_request *r);
+bool helper_waits(const struct runtime *rt); /* to ask something again, at a tick */
 void helper_tick(struct runtime *rt);
 void helper_flush(struct runtime *rt);
 void calls_drop(struct runtime *rt);

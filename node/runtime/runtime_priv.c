@@ -13,7 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RESTART_WAIT_MS = 20 /* the loop stands still meanwhile; it is tried again soon */ };
+enum {
+    RESTART_WAIT_MS = 20, /* the loop stands still meanwhile; it is tried again soon */
+    REMOVE_AGAIN_MS = 200,
+    REMOVE_TRIES = 50
+};
 
 static void on_helper_ready(uv_poll_t *poll, int status, int events);
 
@@ -112,8 +116,40 @@ static void helper_lost(struct runtime *rt)
     helper_restart(rt);
 }
 
+/* Its shim is dead, and its tender takes a moment more to let go of its taps. */
+static bool remove_again(struct runtime *rt, struct call *c, const struct priv_answer *a)
+{
+    if (c->verb != PRIV_REMOVE || a->err != ERR_BUSY || ++c->tries > REMOVE_TRIES)
+        return false;
+    c->sent = false;
+    c->not_before_ms = boottime_ms() + REMOVE_AGAIN_MS;
+    tick_want(rt);
+    return true;
+}
+
+/* What starts under the name of such a run has a folder of its own again. */
+static void removes_drop(struct runtime *rt, const struct unit_id *unit)
+{
+    for (struct call *c = rt->calls, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->not_before_ms != 0 && !c->sent && uid_equal(&c->unit.app, &unit->app) && c->unit.slot == unit->slot &&
+            c->unit.epoch == unit->epoch)
+            call_free(rt, c);
+    }
+}
+
+bool helper_waits(const struct runtime *rt)
+{
+    const struct call *c = rt->calls;
+    while (c != NULL && (c->sent || c->not_before_ms == 0))
+        c = c->next;
+    return c != NULL;
+}
+
 void helper_tick(struct runtime *rt)
 {
+    if (rt->helper != NULL && helper_waits(rt))
+        helper_flush(rt);
     if (rt->helper != NULL || rt->priv_path[0] == '\0' || boottime_ms() < rt->priv_retry_ms)
         return;
     helper_restart(rt);
@@ -124,7 +160,7 @@ void helper_tick(struct runtime *rt)
 void helper_flush(struct runtime *rt)
 {
     for (struct call *c = rt->calls; c != NULL && rt->helper != NULL; c = c->next) {
-        if (c->sent)
+        if (c->sent || c->not_before_ms > boottime_ms())
             continue;
         ssize_t n = send(rt->helper->fd, c->bytes, c->len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
@@ -143,6 +179,8 @@ void helper_call(struct runtime *rt, struct priv_request *request)
     struct call *c = malloc(sizeof *c + size), **end = &rt->calls;
     struct run *r = run_find(rt, &request->unit);
     request->id = ++rt->call_ids;
+    if (request->verb == PRIV_START)
+        removes_drop(rt, &request->unit);
     if (c == NULL || priv_request_encode(request, c->bytes, size, &c->len)) {
         free(c);
         if (request->verb == PRIV_START && r != NULL)
@@ -154,6 +192,8 @@ void helper_call(struct runtime *rt, struct priv_request *request)
     c->verb = request->verb;
     c->unit = request->unit;
     c->sent = false;
+    c->not_before_ms = 0;
+    c->tries = 0;
     while (*end != NULL)
         end = &(*end)->next;
     *end = c;
@@ -200,6 +240,8 @@ static void on_answer(struct runtime *rt, const struct priv_answer *a)
         return;
     struct run *r = run_find(rt, &c->unit);
     enum priv_verb verb = c->verb;
+    if (remove_again(rt, c, a))
+        return;
     call_free(rt, c);
     if (verb == PRIV_START && r != NULL)
         on_start_answer(r, a);
