@@ -77,11 +77,25 @@ static bool same_address(const struct unit_address *a, const struct unit_address
 
 /* ---- Choosing ------------------------------------------------------------------------------------ */
 
+/* Where in the pool it is; UINT64_MAX: it isn't of this network and family, or nobody gets it. */
+static uint64_t place(const struct pool *p, const struct unit_address *a)
+{
+    if (strcmp(a->network, p->network->name) != 0 || ip_is4(&a->ip) != (p->family == IP4) ||
+        !network_may_give(p->network, &a->ip))
+        return UINT64_MAX;
+    return ip_distance(&range_of(p->network, p->family)->first, &a->ip);
+}
+
+static void take(struct pool *p, uint64_t at)
+{
+    if (at < p->size)
+        p->taken[at / 8] |= (uint8_t)(1u << at % 8);
+}
+
 static void taken_visit(void *ctx, const struct entry *entry)
 {
     struct pool *p = ctx;
     const struct record_key *key = &entry->record.key;
-    const struct network_addresses *range = range_of(p->network, p->family);
     struct unit_body b;
     if (same_slot(p->u, key) || unit_body_decode(entry->record.body, &b) || b.address_count == 0)
         return;
@@ -90,12 +104,7 @@ static void taken_visit(void *ctx, const struct entry *entry)
         return;
     for (uint32_t i = 0; i < b.address_count; i++) {
         const struct unit_address *a = &b.addresses[i];
-        if (strcmp(a->network, p->network->name) != 0 || !network_may_give(p->network, &a->ip) ||
-            ip_is4(&a->ip) != (p->family == IP4))
-            continue;
-        uint64_t at = ip_distance(&range->first, &a->ip);
-        if (at < p->size)
-            p->taken[at / 8] |= (uint8_t)(1u << at % 8);
+        take(p, place(p, a));
         p->lost |= used && same_address(a, &p->ours) && theirs_keeps(p->u, &p->ours, key, a);
     }
 }
@@ -108,15 +117,8 @@ static void pool_look(struct pool *p)
     memset(p->taken, 0, sizeof p->taken);
     p->lost = false;
     replica_each(p->e->replica, RECORD_UNIT, taken_visit, p);
-    for (uint32_t i = 0; i < p->u->body.address_count; i++) { /* its own, of another device */
-        const struct unit_address *a = &p->u->body.addresses[i];
-        uint64_t at = network_may_give(p->network, &a->ip) && ip_is4(&a->ip) == (p->family == IP4) &&
-                              strcmp(a->network, p->network->name) == 0
-                          ? ip_distance(&range->first, &a->ip)
-                          : UINT64_MAX;
-        if (at < p->size)
-            p->taken[at / 8] |= (uint8_t)(1u << at % 8);
-    }
+    for (uint32_t i = 0; i < p->u->body.address_count; i++) /* its own, of another device */
+        take(p, place(p, &p->u->body.addresses[i]));
 }
 
 static bool pool_free(const struct pool *p, uint32_t at, struct ip *out)
@@ -186,6 +188,15 @@ static const struct unit_address *find(const struct unit_body *b, const char *ne
     return NULL;
 }
 
+/* How many of the spec's nets before the i-th are on its network. */
+static uint32_t nth_on_network(const struct spec_body *spec, uint32_t i)
+{
+    uint32_t nth = 0;
+    for (uint32_t j = 0; j < i; j++)
+        nth += strcmp(spec->nets[j].network, spec->nets[i].network) == 0;
+    return nth;
+}
+
 static enum err settle_one(struct engine *e, struct unit *u, const struct last *last, const struct network *n,
                            enum ip_family f, uint32_t nth, char *why, size_t size)
 {
@@ -240,9 +251,7 @@ enum err addresses_settle(struct engine *e, struct unit *u, const struct spec_bo
     u->body.address_count = 0;
     for (uint32_t i = 0; i < spec->net_count && !err; i++) {
         const struct network *n = networks_find(e->cfg.networks, spec->nets[i].network);
-        uint32_t nth = 0;
-        for (uint32_t j = 0; j < i; j++)
-            nth += strcmp(spec->nets[j].network, spec->nets[i].network) == 0;
+        uint32_t nth = nth_on_network(spec, i);
         for (int f = IP4; n && f < IP_FAMILIES && !err; f++)
             err = settle_one(e, u, &last, n, (enum ip_family)f, nth, why, size);
     }
@@ -303,9 +312,7 @@ void addresses_of_nets(const struct engine *e, const struct unit *u, const struc
     memset(out, 0, NETS_MAX * sizeof out[0]);
     for (uint32_t i = 0; i < spec->net_count; i++) {
         const struct network *n = e->cfg.networks ? networks_find(e->cfg.networks, spec->nets[i].network) : NULL;
-        uint32_t nth = 0;
-        for (uint32_t j = 0; j < i; j++)
-            nth += strcmp(spec->nets[j].network, spec->nets[i].network) == 0;
+        uint32_t nth = nth_on_network(spec, i);
         out[i].device = spec->nets[i].device;
         for (int f = IP4; n && f < IP_FAMILIES; f++) {
             const struct unit_address *a = find(&u->body, n->name, (enum ip_family)f, nth);

@@ -72,7 +72,6 @@ struct peer { /* what each look-up and each count reads stands together, first *
     uint64_t away_until_ms; /* wall */
     uint64_t record_boot, published_ms; /* of its node record */
     uint64_t boot;          /* the highest known, by record or by packet */
-    bool labelled;          /* it has labels: constraints need the record */
     bool stable;            /* of the last stable membership (placement.md, rule 8) */
     bool heard;             /* it has been alive in this life of ours */
     uint8_t side;           /* what of side.c's counts it is in */

@@ -183,7 +183,6 @@ static bool peer_learn(struct engine *e, struct peer *p, const struct node_body 
     p->away_until_ms = n->away_until_ms;
     p->record_boot = n->boot;
     p->published_ms = n->published_ms;
-    p->labelled = n->labels.count > 0;
     return room;
 }
 

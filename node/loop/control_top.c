@@ -16,7 +16,6 @@ struct looked { /* a run */
 };
 
 struct top {
-    struct engine *e;
     char units_dir[4096];
     uint32_t count, size;
     struct looked *runs;

@@ -1,6 +1,7 @@
 #include "store/base/id.h"
 
 #include "store/base/ip.h"
+#include "store/base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,23 +37,12 @@ static void to_hex(const uint8_t *p, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static enum err from_hex(const char *s, uint8_t *out, size_t n)
 {
     if (strlen(s) != 2 * n)
         return ERR_INVALID;
     for (size_t i = 0; i < n; i++) {
-        int high = digit(s[2 * i]), low = digit(s[2 * i + 1]);
+        int high = text_hex_digit(s[2 * i]), low = text_hex_digit(s[2 * i + 1]);
         if (high < 0 || low < 0)
             return ERR_INVALID;
         out[i] = (uint8_t)(high << 4 | low);

@@ -1,5 +1,7 @@
 #include "store/base/ip.h"
 
+#include "store/base/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -97,23 +99,12 @@ static bool ip4_scan(const char **s, struct ip *out)
     return true;
 }
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* One to four hexadecimal digits. */
 static bool group_scan(const char **s, unsigned *out)
 {
     unsigned v = 0, digits = 0;
-    for (; digit(**s) >= 0; (*s)++) {
-        v = v << 4 | (unsigned)digit(**s);
+    for (; text_hex_digit(**s) >= 0; (*s)++) {
+        v = v << 4 | (unsigned)text_hex_digit(**s);
         if (++digits > 4)
             return false;
     }
@@ -129,7 +120,7 @@ static bool ip6_scan(const char **s, struct ip *out)
         gap = 0;
         p += 2;
     }
-    while (digit(*p) >= 0) {
+    while (text_hex_digit(*p) >= 0) {
         if (n == GROUPS || !group_scan(&p, &group[n++]))
             return false;
         if (*p != ':')
@@ -140,7 +131,7 @@ static bool ip6_scan(const char **s, struct ip *out)
                 return false;
             gap = n;
             p++;
-        } else if (digit(*p) < 0) {
+        } else if (text_hex_digit(*p) < 0) {
             return false;
         }
     }

@@ -8,4 +8,6 @@
  * and a character is not cut in two. */
 void text_clean(char *out, size_t size, const char *src);
 
+int text_hex_digit(char c); /* -1: it is none */
+
 #endif

@@ -306,16 +306,3 @@ void guest_access_decode(struct cursor *c, struct guest_access *out)
     }
     cursor_skip_n(c, more);
 }
-
-bool guest_access_equal(const struct guest_access *a, const struct guest_access *b)
-{
-    bool same = a->port_count == b->port_count && a->limited == b->limited && a->source_count == b->source_count;
-    for (uint32_t i = 0; same && i < a->port_count; i++) {
-        const struct port_ref *p = &a->ports[i], *q = &b->ports[i];
-        same = p->protocol == q->protocol && p->first == q->first && p->last == q->last && p->published == q->published;
-    }
-    for (uint32_t i = 0; same && i < a->source_count; i++)
-        same = a->sources[i].wish == b->sources[i].wish && a->sources[i].subnet.bits == b->sources[i].subnet.bits &&
-               ip_equal(&a->sources[i].subnet.base, &b->sources[i].subnet.base);
-    return same;
-}

@@ -77,6 +77,5 @@ struct guest_access {
 enum err guest_access_add(struct guest_access *g, enum peer_wish wish, const struct subnet *s) MUST_USE;
 void guest_access_encode(const struct guest_access *g, struct pack *k);
 void guest_access_decode(struct cursor *c, struct guest_access *out);
-bool guest_access_equal(const struct guest_access *a, const struct guest_access *b);
 
 #endif
